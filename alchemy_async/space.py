@@ -303,7 +303,9 @@ class Space:
             if value is None and not isinstance(parameter, Categorical):
                 value = _number(given)
             if value is None:
-                mistakes.append(Mistake(parameter.name, f"{given!r} can't have been run", f"Give {parameter.allowed()}."))
+                mistakes.append(
+                    Mistake(parameter.name, f"{given!r} can't have been run", f"Give {parameter.allowed()}.")
+                )
             else:
                 ran[parameter.name] = value
         if mistakes:

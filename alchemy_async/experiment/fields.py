@@ -34,7 +34,7 @@ class Document:
     def __init__(self, document: Mapping[str, Any], known: tuple[str, ...]) -> None:
         form = document.get("format")
         if isinstance(form, bool) or not isinstance(form, int) or form < 1:
-            raise WireError(f"format is {form!r}; this is format {FORMAT}: write \"format\": {FORMAT}", field="format")
+            raise WireError(f'format is {form!r}; this is format {FORMAT}: write "format": {FORMAT}', field="format")
         if form > FORMAT:
             raise NewerFormatError(
                 f"format is {form}, and this alchemy_async reads format {FORMAT}. Install a newer alchemy_async.",
@@ -48,6 +48,7 @@ class Document:
         self._document = document
 
     def text(self, key: str, default: str | None = None, pattern: re.Pattern[str] | None = None) -> str:
+        """Return a text."""
         value = self._document.get(key, default)
         if not isinstance(value, str) or len(value) > MAX_TEXT:
             raise WireError(f"{key} is {show(value)}; it must be a text", field=key)
@@ -57,30 +58,35 @@ class Document:
         return value
 
     def integer(self, key: str, default: int | None = None, least: int = 0) -> int:
+        """Return a whole number of at least ``least``."""
         value = self._document.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**53:
             raise WireError(f"{key} is {show(value)}; it must be a whole number from {least}", field=key)
         return value
 
     def number(self, key: str, default: float | None = None, least: float = -math.inf) -> float:
+        """Return a finite number of at least ``least``."""
         value = _number(self._document.get(key, default))
         if value is None or value < least:
             raise WireError(f"{key} is {show(self._document.get(key))}; it must be a number", field=key)
         return value
 
     def flag(self, key: str, default: bool = False) -> bool:
+        """Return true or false."""
         value = self._document.get(key, default)
         if not isinstance(value, bool):
             raise WireError(f"{key} is {show(value)}; it must be true or false", field=key)
         return value
 
     def choice(self, key: str, kind: type[Choice]) -> Choice:
+        """Return one of the words of ``kind``."""
         value = self._document.get(key)
         if not isinstance(value, str) or value not in set(kind):
             raise WireError(f"{key} is {show(value)}; it must be one of {', '.join(kind)}", field=key)
         return kind(value)
 
     def mapping(self, key: str) -> dict[str, Any]:
+        """Return an object, empty if it is missing."""
         value = self._document.get(key, {})
         if not isinstance(value, dict) or len(value) > MAX_KEYS:
             raise WireError(f"{key} is {show(value)}; it must be an object", field=key)
@@ -89,6 +95,7 @@ class Document:
         return value
 
     def numbers(self, key: str, least: float = -math.inf) -> dict[str, float]:
+        """Return an object of finite numbers."""
         numbers: dict[str, float] = {}
         for name, value in self.mapping(key).items():
             number = _number(value)
@@ -98,6 +105,7 @@ class Document:
         return numbers
 
     def point(self, key: str) -> dict[str, float | int | str]:
+        """Return an object of numbers and texts."""
         point: dict[str, float | int | str] = {}
         for name, value in self.mapping(key).items():
             if isinstance(value, str):
@@ -110,6 +118,7 @@ class Document:
         return point
 
     def texts(self, key: str) -> tuple[str, ...]:
+        """Return a list of texts."""
         value = self._document.get(key, [])
         if not isinstance(value, list) or len(value) > MAX_KEYS or not all(isinstance(item, str) for item in value):
             raise WireError(f"{key} is {show(value)}; it must be a list of texts", field=key)
@@ -118,6 +127,7 @@ class Document:
         return tuple(value)
 
     def moment(self, key: str) -> datetime:
+        """Return a time, in UTC."""
         text = self.text(key)
         try:
             return clock.from_wire(text)
@@ -127,6 +137,7 @@ class Document:
             ) from None
 
     def key(self) -> AttemptKey:
+        """Return the attempt that the document is about."""
         experiment = self.text("experiment", pattern=EXPERIMENT_ID)
         return AttemptKey(experiment, self.integer("attempt", least=1))
 
@@ -142,6 +153,7 @@ def _number(value: object) -> float | None:
 
 
 def check_encodable(key: str, text: str) -> None:
+    """Refuse half a Unicode character."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -149,5 +161,6 @@ def check_encodable(key: str, text: str) -> None:
 
 
 def show(value: object) -> str:
+    """Return a value as it may be quoted in an error."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

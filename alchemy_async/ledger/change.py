@@ -1,0 +1,320 @@
+"""Changes: everything that can happen to an experiment, each checked, each with its event.
+
+In:    decisions of the planner daemon, claims and outcomes of workers, wishes of people.
+Out:   new rows and events, within one transaction that the caller opened.
+Never: commits by itself, or lets an experiment leave a terminal state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from alchemy_async.clock import to_wire
+from alchemy_async.errors import BudgetError, IllegalTransitionError
+from alchemy_async.experiment import (
+    TERMINAL,
+    Attempt,
+    AttemptKey,
+    AttemptState,
+    Claim,
+    Experiment,
+    Outcome,
+    Result,
+    State,
+    Status,
+)
+from alchemy_async.ledger import rows
+from alchemy_async.ledger.writing import Writer
+from alchemy_async.space import Point
+
+MAX_ATTEMPTS = 3  # tries that the planner gives an experiment by itself; a person may add more
+
+
+class Ingested(StrEnum):
+    """What became of a result."""
+
+    COUNTED = "counted"  # it decided its experiment, or gave it back
+    REPLICATE = "replicate"  # a measurement of an experiment that had already ended
+    SUPERSEDED = "superseded"  # no measurement, and not the newest attempt
+    DUPLICATE = "duplicate"  # the same result once more
+    CONFLICT = "conflict"  # another result under the same name: kept, out of the model
+
+
+class Change(Writer):
+    """One transaction's worth of changes; made by `Ledger.change`."""
+
+    # -- experiments -------------------------------------------------------
+
+    def add(
+        self,
+        parameters: Point,
+        *,
+        origin: str = "planner",
+        reason: str = "",
+        priority: float = 0.0,
+        pinned: bool = False,
+        requires: Sequence[str] = (),
+        iteration: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Experiment:
+        """Queue an experiment.
+
+        Raises:
+            BudgetError: If no place is left.
+        """
+        self._check_place()
+        number = self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM experiments").fetchone()[0]
+        name, text = f"e{number:04d}", rows.to_text(parameters)
+        self._db.execute(
+            "INSERT INTO experiments (number, id, state, parameters, priority, origin, reason, iteration, pinned,"
+            " requires, metadata) VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)",
+            (number, name, text, priority, origin, reason, iteration, int(pinned), rows.to_text(sorted(requires)),
+             rows.to_text(metadata or {})),
+        )  # fmt: skip
+        self._queue_attempt(AttemptKey(name, 1), text)
+        self.note("queued", AttemptKey(name, 1), parameters=dict(parameters), origin=origin, reason=reason)
+        return self._experiment(name)
+
+    def revise(
+        self,
+        experiment: str,
+        parameters: Point,
+        *,
+        origin: str = "planner",
+        reason: str = "",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Give a queued experiment other parameters under the same id; first attempts only.
+
+        Raises:
+            IllegalTransitionError: If it is not queued, pinned, or at a later attempt.
+        """
+        found = self._experiment(experiment)
+        if found.state is not State.QUEUED or found.pinned or found.attempt != 1:
+            raise IllegalTransitionError(experiment, found.state, "revised", "Only a first, unpinned attempt may be.")
+        text = rows.to_text(parameters)
+        self._db.execute(
+            "UPDATE experiments SET parameters = ?, origin = ?, reason = ?, metadata = ? WHERE id = ?",
+            (text, origin, reason, rows.to_text(metadata or {}), experiment),
+        )
+        self._db.execute("UPDATE attempts SET parameters = ? WHERE experiment = ? AND attempt = 1", (text, experiment))
+        self._db.execute("INSERT INTO points VALUES (?, ?)", (experiment, text))
+        self.note("revised", found.key, parameters=dict(parameters), reason=reason)
+
+    def move(self, experiment: str, priority: float) -> None:
+        """Give a queued experiment another priority; the highest goes first.
+
+        Raises:
+            IllegalTransitionError: If it is not queued.
+        """
+        found = self._experiment(experiment)
+        self._expect(found, {State.QUEUED}, "moved", "Only a queued experiment can be moved.")
+        self._db.execute("UPDATE experiments SET priority = ? WHERE id = ?", (priority, experiment))
+        self.note("moved", found.key, priority=priority)
+
+    def list_attempts(self, keys: Sequence[AttemptKey]) -> None:
+        """Remember that these attempts stand in a published queue, so that their claims are looked up."""
+        self._db.executemany(
+            "UPDATE attempts SET is_listed = 1 WHERE experiment = ? AND attempt = ? AND NOT is_listed"
+            " AND state = 'queued'",
+            [(key.experiment, key.attempt) for key in keys],
+        )
+
+    # -- what workers say --------------------------------------------------
+
+    def claim(self, claim: Claim) -> bool:
+        """Take note of a claim; False if the attempt was known to be claimed or has ended.
+
+        Raises:
+            UnknownExperimentError: If there is no such attempt.
+        """
+        attempt = self._attempt(claim.key)
+        if attempt.state is not AttemptState.QUEUED:
+            return False
+        taken = rows.to_text(claim.parameters or attempt.parameters)
+        self._db.execute(
+            "UPDATE attempts SET state = 'running', parameters = ?, worker = ?, instance = ?, host = ?, pid = ?,"
+            " idempotent = ?, claimed_at = ?, is_listed = 1 WHERE experiment = ? AND attempt = ?",
+            (taken, claim.worker, claim.instance, claim.host, claim.pid, int(claim.idempotent), self._now(),
+             claim.key.experiment, claim.key.attempt),
+        )  # fmt: skip
+        self._db.execute("UPDATE tallies SET n = n + 1 WHERE name = 'starts'")
+        found = self._experiment(claim.key.experiment)
+        if found.attempt == claim.key.attempt and found.state is State.QUEUED:
+            self._db.execute(
+                "UPDATE experiments SET state = 'running', parameters = ? WHERE id = ? AND state = 'queued'",
+                (taken, found.id),
+            )
+        self.note("claimed", claim.key, worker=claim.worker, instance=claim.instance)
+        return True
+
+    def ingest(self, result: Result, digest: str) -> Ingested:
+        """Take note of a result; a claim that was not seen before is passed through.
+
+        Raises:
+            UnknownExperimentError: If there is no such attempt.
+        """
+        key, outcome = result.key, result.outcome
+        attempt = self._attempt(key)
+        known = self._db.execute(
+            "SELECT worker, digest FROM outcomes WHERE experiment = ? AND attempt = ?", (key.experiment, key.attempt)
+        ).fetchall()
+        if any(row["worker"] == result.worker and row["digest"] == digest for row in known):
+            return Ingested.DUPLICATE
+        if attempt.state is AttemptState.QUEUED:
+            parameters = outcome.parameters or attempt.parameters
+            self.claim(Claim(result.campaign, key, 0, parameters, result.worker, instance=""))
+            attempt = self._attempt(key)
+        if known or attempt.worker not in (result.worker, "unknown", ""):
+            return self._record(result, digest, attempt, Ingested.CONFLICT)
+        experiment = self._experiment(key.experiment)
+        if outcome.status is Status.COMPLETED:
+            ingested = Ingested.REPLICATE if experiment.state in TERMINAL else Ingested.COUNTED
+        elif experiment.state in TERMINAL or experiment.attempt != key.attempt:
+            ingested = Ingested.SUPERSEDED
+        else:
+            ingested = Ingested.COUNTED
+        self._record(result, digest, attempt, ingested)
+        if attempt.state is not AttemptState.ENDED:
+            self._end_attempt(key, str(outcome.status))
+        if ingested is Ingested.COUNTED:
+            self._decide(experiment, outcome)
+            if experiment.attempt != key.attempt:  # an older attempt ended it: nobody may start the newer one
+                self._end_unlisted(experiment.key)
+        return ingested
+
+    def _record(self, result: Result, digest: str, attempt: Attempt, ingested: Ingested) -> Ingested:
+        outcome, error = result.outcome, result.outcome.error
+        role = "result" if ingested is Ingested.COUNTED else str(ingested)
+        self._db.execute(
+            "INSERT INTO outcomes (experiment, attempt, worker, status, role, parameters, measured, sems, started_at,"
+            " finished_at, error_kind, error_message, metadata, digest, recorded_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (result.key.experiment, result.key.attempt, result.worker, str(outcome.status), role,
+             rows.to_text(outcome.parameters or attempt.parameters), rows.to_text(outcome.values),
+             rows.to_text(outcome.sems), to_wire(outcome.started_at), to_wire(outcome.finished_at),
+             error.kind if error else "", error.message if error else "", rows.to_text(outcome.metadata), digest,
+             self._now()),
+        )  # fmt: skip
+        kind = str(outcome.status) if ingested is Ingested.COUNTED else str(ingested)
+        details: dict[str, Any] = {"values": dict(outcome.values)} if outcome.values else {}
+        if error:
+            details |= {"error": error.kind, "message": error.message[:500]}
+        self.note(kind, result.key, worker=result.worker, **details)
+        return ingested
+
+    def _decide(self, experiment: Experiment, outcome: Outcome) -> None:
+        if outcome.status is Status.RELEASED:
+            self._db.execute("UPDATE tallies SET n = n - 1 WHERE name = 'starts'")  # nothing was done
+            again = not experiment.is_cancelling
+        else:
+            retryable = outcome.error is not None and outcome.error.kind == "retryable"
+            again = (
+                outcome.status is Status.FAILED
+                and retryable
+                and experiment.attempt < MAX_ATTEMPTS
+                and not experiment.is_cancelling
+                and self._n_starts_left() > 0
+            )
+        if again:
+            self._offer_again(experiment, f"{outcome.status}")
+            return
+        to = State.CANCELLED if outcome.status is Status.RELEASED else State(outcome.status)
+        self._set_state(experiment, to)
+
+    # -- leases ------------------------------------------------------------
+
+    def interrupt(self, key: AttemptKey, why: str) -> None:
+        """End a lease: nobody knows what happened on the bench.
+
+        The experiment is offered again where the driver said that it is
+        idempotent, and given up where a person has asked to cancel it.
+        """
+        attempt = self._attempt(key)
+        if attempt.state is not AttemptState.RUNNING:
+            return
+        self._set_attempt_state(key, AttemptState.INTERRUPTED)
+        experiment = self._experiment(key.experiment)
+        self.note("interrupted", key, worker=attempt.worker, why=why)
+        if experiment.attempt != key.attempt or experiment.state is not State.RUNNING:
+            return
+        self._set_state(experiment, State.INTERRUPTED)
+        experiment = self._experiment(key.experiment)
+        if experiment.is_cancelling:
+            self.abandon(experiment.id, "it was to be cancelled")
+        elif attempt.idempotent and key.attempt < MAX_ATTEMPTS and self._n_starts_left() > 0:
+            self._offer_again(experiment, "its driver is idempotent")
+
+    def revive(self, key: AttemptKey) -> bool:
+        """Take a lease up again: the same worker process beats, and there is no newer attempt."""
+        attempt, experiment = self._attempt(key), self._experiment(key.experiment)
+        if attempt.state is not AttemptState.INTERRUPTED or experiment.attempt != key.attempt:
+            return False
+        if experiment.state is not State.INTERRUPTED:
+            return False
+        self._set_attempt_state(key, AttemptState.RUNNING)
+        self._set_state(experiment, State.RUNNING)
+        self.note("revived", key, worker=attempt.worker)
+        return True
+
+    # -- what people and the planner decide --------------------------------
+
+    def requeue(self, experiment: str) -> AttemptKey:
+        """Offer an interrupted experiment again, because a person says so.
+
+        Raises:
+            IllegalTransitionError: If it is not interrupted.
+            BudgetError: If no start is left.
+        """
+        found = self._experiment(experiment)
+        mend = "Stage its parameters again to measure it once more." if found.state in TERMINAL else "Wait for it."
+        self._expect(found, {State.INTERRUPTED}, "queued again", f"Only an interrupted experiment can. {mend}")
+        if self._n_starts_left() <= 0:
+            raise BudgetError(f"{experiment} can't be queued again: no start is left. Raise budget.max_started.")
+        return self._offer_again(found, "a person asked for it")
+
+    def abandon(self, experiment: str, why: str = "a person said so") -> None:
+        """Give an interrupted experiment up; its place goes back to the budget.
+
+        Raises:
+            IllegalTransitionError: If it is not interrupted.
+        """
+        found = self._experiment(experiment)
+        self._expect(found, {State.INTERRUPTED}, "abandoned", "Only an interrupted experiment can; try `cancel`.")
+        self._set_state(found, State.ABANDONED)
+        self.note("abandoned", found.key, why=why)
+
+    def request_cancel(self, experiment: str) -> State:
+        """Ask for a queued experiment to be withdrawn, or a running one to be stopped; return its state.
+
+        Raises:
+            IllegalTransitionError: If it is neither.
+        """
+        found = self._experiment(experiment)
+        mend = "Use `requeue` or `abandon`." if found.state is State.INTERRUPTED else "It has ended."
+        self._expect(found, {State.QUEUED, State.RUNNING}, "cancelled", mend)
+        self._db.execute("UPDATE experiments SET is_cancelling = 1 WHERE id = ?", (experiment,))
+        self.note("cancel_requested", found.key)
+        return found.state
+
+    def withdrawn(self, key: AttemptKey, why: str, *, keep: bool = False) -> None:
+        """Take note that nobody can start this attempt any more.
+
+        Args:
+            key: A queued attempt whose claim the planner linked, or that was never listed.
+            why: For the record.
+            keep: Offer the experiment again under its next attempt, when the queue opens again.
+        """
+        attempt, experiment = self._attempt(key), self._experiment(key.experiment)
+        if attempt.state is not AttemptState.QUEUED:
+            return
+        self._end_attempt(key, "withdrawn")
+        if experiment.attempt != key.attempt or experiment.state is not State.QUEUED:
+            self.note("withdrawn", key, why=why)
+        elif keep:
+            self._offer_again(experiment, why)
+        else:
+            self._set_state(experiment, State.CANCELLED)
+            self.note("cancelled", key, why=why)

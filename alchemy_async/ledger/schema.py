@@ -1,0 +1,187 @@
+"""The ledger's tables, and the rules that SQLite itself enforces on them.
+
+In:    a path.
+Out:   an open connection to a ledger of this version: WAL, synchronous FULL.
+Never: opens a ledger that a newer version wrote, or alters one that it can't read.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from alchemy_async import files
+from alchemy_async.errors import LedgerError
+from alchemy_async.experiment import TERMINAL, TRANSITIONS, State
+
+VERSION = 1
+APPLICATION_ID = 0x616C6379  # "alcy", so that `file campaign.db` and we know whose it is
+
+_STATES = ", ".join(f"'{state}'" for state in State)
+_TERMINAL = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
+_TRANSITIONS = ", ".join(f"('{before}', '{after}')" for before, after in sorted(TRANSITIONS))
+
+_TABLES = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE experiments (
+    number        INTEGER PRIMARY KEY,
+    id            TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    state         TEXT NOT NULL CHECK (state IN ({_STATES})),
+    parameters    TEXT NOT NULL,
+    attempt       INTEGER NOT NULL DEFAULT 1,
+    priority      REAL NOT NULL DEFAULT 0,
+    origin        TEXT NOT NULL,
+    reason        TEXT NOT NULL DEFAULT '',
+    iteration     INTEGER,
+    pinned        INTEGER NOT NULL DEFAULT 0,
+    requires      TEXT NOT NULL DEFAULT '[]',
+    is_cancelling INTEGER NOT NULL DEFAULT 0,
+    metadata      TEXT NOT NULL DEFAULT '{{}}'
+);
+CREATE INDEX experiments_waiting ON experiments (state, requires, priority DESC, number);
+CREATE INDEX experiments_revisable ON experiments (priority DESC, number)
+    WHERE state = 'queued' AND NOT pinned AND attempt = 1 AND NOT is_cancelling;
+CREATE INDEX experiments_cancelling ON experiments (id) WHERE is_cancelling AND state = 'queued';
+
+CREATE TABLE attempts (
+    experiment TEXT NOT NULL REFERENCES experiments (id),
+    attempt    INTEGER NOT NULL,
+    state      TEXT NOT NULL CHECK (state IN ('queued', 'running', 'interrupted', 'ended')),
+    parameters TEXT NOT NULL,
+    worker     TEXT NOT NULL DEFAULT '',
+    instance   TEXT NOT NULL DEFAULT '',
+    host       TEXT NOT NULL DEFAULT '',
+    pid        INTEGER NOT NULL DEFAULT 0,
+    idempotent INTEGER NOT NULL DEFAULT 0,
+    is_listed  INTEGER NOT NULL DEFAULT 0,
+    claimed_at TEXT,
+    ending     TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (experiment, attempt)
+) WITHOUT ROWID;
+CREATE INDEX attempts_listed ON attempts (state, is_listed) WHERE state <> 'ended' AND is_listed;
+CREATE INDEX attempts_held ON attempts (state) WHERE state IN ('running', 'interrupted');
+
+CREATE TABLE points (experiment TEXT NOT NULL, parameters TEXT NOT NULL);
+CREATE INDEX points_of ON points (experiment);
+
+CREATE TABLE outcomes (
+    id            INTEGER PRIMARY KEY,
+    experiment    TEXT NOT NULL,
+    attempt       INTEGER NOT NULL,
+    worker        TEXT NOT NULL,
+    status        TEXT NOT NULL,
+    role          TEXT NOT NULL CHECK (role IN ('result', 'replicate', 'conflict', 'superseded')),
+    parameters    TEXT NOT NULL,
+    measured      TEXT NOT NULL DEFAULT '{{}}',
+    sems          TEXT NOT NULL DEFAULT '{{}}',
+    started_at    TEXT NOT NULL,
+    finished_at   TEXT NOT NULL,
+    error_kind    TEXT NOT NULL DEFAULT '',
+    error_message TEXT NOT NULL DEFAULT '',
+    metadata      TEXT NOT NULL DEFAULT '{{}}',
+    digest        TEXT NOT NULL,
+    recorded_at   TEXT NOT NULL,
+    FOREIGN KEY (experiment, attempt) REFERENCES attempts (experiment, attempt)
+);
+CREATE INDEX outcomes_of ON outcomes (experiment, attempt);
+CREATE UNIQUE INDEX one_result ON outcomes (experiment) WHERE role = 'result' AND status = 'completed';
+
+CREATE TABLE events (
+    seq        INTEGER PRIMARY KEY AUTOINCREMENT,
+    at         TEXT NOT NULL,
+    kind       TEXT NOT NULL,
+    experiment TEXT NOT NULL DEFAULT '',
+    attempt    INTEGER NOT NULL DEFAULT 0,
+    details    TEXT NOT NULL DEFAULT '{{}}'
+);
+
+CREATE TABLE asks (
+    id INTEGER PRIMARY KEY, at TEXT NOT NULL, n INTEGER NOT NULL, n_observations INTEGER NOT NULL,
+    n_pending INTEGER NOT NULL, seconds REAL NOT NULL
+);
+
+CREATE TABLE tallies (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO tallies VALUES {", ".join(f"('{state}', 0)" for state in State)}, ('starts', 0);
+CREATE TRIGGER tally_insert AFTER INSERT ON experiments BEGIN
+    UPDATE tallies SET n = n + 1 WHERE name = NEW.state;
+END;
+CREATE TRIGGER tally_update AFTER UPDATE OF state ON experiments WHEN OLD.state <> NEW.state BEGIN
+    UPDATE tallies SET n = n - 1 WHERE name = OLD.state;
+    UPDATE tallies SET n = n + 1 WHERE name = NEW.state;
+END;
+
+CREATE TABLE transitions (before TEXT, after TEXT, PRIMARY KEY (before, after)) WITHOUT ROWID;
+INSERT INTO transitions VALUES {_TRANSITIONS};
+CREATE TRIGGER legal_transition BEFORE UPDATE OF state ON experiments
+WHEN OLD.state <> NEW.state AND NOT EXISTS (
+    SELECT 1 FROM transitions WHERE before = OLD.state AND after = NEW.state
+) BEGIN SELECT RAISE(ABORT, 'illegal transition'); END;
+CREATE TRIGGER terminal_is_final BEFORE UPDATE ON experiments
+WHEN OLD.state IN ({_TERMINAL}) BEGIN SELECT RAISE(ABORT, 'a terminal experiment never changes'); END;
+CREATE TRIGGER ended_is_final BEFORE UPDATE ON attempts
+WHEN OLD.state = 'ended' BEGIN SELECT RAISE(ABORT, 'an ended attempt never changes'); END;
+CREATE TRIGGER experiments_stay BEFORE DELETE ON experiments BEGIN SELECT RAISE(ABORT, 'nothing is deleted'); END;
+CREATE TRIGGER attempts_stay BEFORE DELETE ON attempts BEGIN SELECT RAISE(ABORT, 'nothing is deleted'); END;
+CREATE TRIGGER outcomes_stay BEFORE DELETE ON outcomes BEGIN SELECT RAISE(ABORT, 'nothing is deleted'); END;
+CREATE TRIGGER events_stay BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'nothing is deleted'); END;
+CREATE TRIGGER events_final BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'an event never changes'); END;
+"""
+
+
+def connect(path: Path, *, create: bool) -> sqlite3.Connection:
+    """Open a ledger, making its tables if it is empty and ``create`` says so.
+
+    Raises:
+        LedgerError: If there is none, or it is no ledger, or of a newer version.
+    """
+    if not create and not path.is_file():
+        raise LedgerError(f"{path} does not exist: the campaign was never started. `alchemy-async plan` starts it.")
+    try:
+        connection = sqlite3.connect(path, timeout=30.0, isolation_level=None)
+    except sqlite3.Error as error:
+        raise LedgerError(
+            f"{path} can't be opened: {error}. Check that its folder exists and can be written."
+        ) from error
+    connection.row_factory = sqlite3.Row
+    try:
+        _prepare(connection, path, create=create)
+    except sqlite3.Error as error:
+        connection.close()
+        raise LedgerError(f"{path} can't be read as a ledger: {error}. Put it aside, or restore a copy.") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> None:
+    connection.execute("PRAGMA busy_timeout = 30000")
+    version = _check_version(connection, path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves data in the drive's cache
+    connection.execute("PRAGMA foreign_keys = ON")
+    if version == 0:
+        if not create:
+            raise LedgerError(f"{path} is empty: the campaign was never started. `alchemy-async plan` starts it.")
+        # One transaction: after a power cut there is either no table or every table.
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+        )
+        files.fsync_folder(path.parent)
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    if version > VERSION and application == APPLICATION_ID:
+        raise LedgerError(
+            f"{path} is a ledger of version {version}, and this alchemy_async reads version {VERSION}. "
+            "Install a newer alchemy_async; nothing was changed."
+        )
+    if (version != 0 and application != APPLICATION_ID) or (
+        version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    ):
+        raise LedgerError(f"{path} is an SQLite file of another program. Name another one as campaign.ledger.")
+    return version

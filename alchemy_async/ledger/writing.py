@@ -1,0 +1,149 @@
+"""Writing: single rows of the ledger, each change of a state as a compare and set.
+
+In:    one decision at a time, already made.
+Out:   rows, tallies and events.
+Never: decides, or commits.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from alchemy_async.clock import Clock, to_wire
+from alchemy_async.errors import BudgetError, IllegalTransitionError, UnknownExperimentError
+from alchemy_async.experiment import Attempt, AttemptKey, AttemptState, Experiment, State
+from alchemy_async.ledger import rows
+
+
+class Writer:
+    """The rows of one transaction that the caller opened.
+
+    Args:
+        connection: In a transaction.
+        clock: For the times of events.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, clock: Clock) -> None:
+        self._db = connection
+        self._clock = clock
+
+    def set_meta(self, **values: str | None) -> None:
+        """Set what is true of the whole campaign; None takes an entry away."""
+        for key, value in values.items():
+            if value is None:
+                self._db.execute("DELETE FROM meta WHERE key = ?", (key,))
+            else:
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def next_revision(self) -> int:
+        """Return the number of the next revision of the queue."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'revision'").fetchone()
+        revision = int(row["value"]) + 1 if row else 1
+        self.set_meta(revision=str(revision))
+        return revision
+
+    def record_ask(self, *, n: int, n_observations: int, n_pending: int, seconds: float) -> None:
+        """Keep how long an ask took, in seconds."""
+        self._db.execute(
+            "INSERT INTO asks (at, n, n_observations, n_pending, seconds) VALUES (?, ?, ?, ?, ?)",
+            (self._now(), n, n_observations, n_pending, seconds),
+        )
+
+    def note(self, kind: str, key: AttemptKey | None = None, **details: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+        """Write one event row."""
+        self._db.execute(
+            "INSERT INTO events (at, kind, experiment, attempt, details) VALUES (?, ?, ?, ?, ?)",
+            (self._now(), kind, key.experiment if key else "", key.attempt if key else 0, rows.to_text(details)),
+        )
+
+    def _now(self) -> str:
+        return to_wire(self._clock.now())
+
+    def _experiment(self, experiment: str) -> Experiment:
+        row = self._db.execute("SELECT * FROM experiments WHERE id = ?", (experiment,)).fetchone()
+        if row is None:
+            raise UnknownExperimentError(experiment)
+        return rows.experiment(row)
+
+    def _attempt(self, key: AttemptKey) -> Attempt:
+        row = self._db.execute(
+            "SELECT * FROM attempts WHERE experiment = ? AND attempt = ?", (key.experiment, key.attempt)
+        ).fetchone()
+        if row is None:
+            raise UnknownExperimentError(str(key))
+        return rows.attempt(row)
+
+    def _expect(self, found: Experiment, states: set[State], wanted: str, mend: str) -> None:
+        if found.state not in states:
+            raise IllegalTransitionError(found.id, found.state, wanted, mend)
+
+    def _set_state(self, found: Experiment, to: State) -> None:
+        changed = self._db.execute(
+            "UPDATE experiments SET state = ? WHERE id = ? AND state = ?", (str(to), found.id, str(found.state))
+        )
+        if changed.rowcount != 1:
+            raise IllegalTransitionError(found.id, found.state, to, "Another change came first; look again.")
+
+    def _set_attempt_state(self, key: AttemptKey, to: AttemptState) -> None:
+        self._db.execute(
+            "UPDATE attempts SET state = ? WHERE experiment = ? AND attempt = ?", (str(to), key.experiment, key.attempt)
+        )
+
+    def _end_attempt(self, key: AttemptKey, ending: str) -> None:
+        self._db.execute(
+            "UPDATE attempts SET state = 'ended', ending = ? WHERE experiment = ? AND attempt = ?",
+            (ending, key.experiment, key.attempt),
+        )
+
+    def _end_unlisted(self, key: AttemptKey) -> None:
+        self._db.execute(
+            "UPDATE attempts SET state = 'ended', ending = 'withdrawn' WHERE experiment = ? AND attempt = ?"
+            " AND state = 'queued' AND NOT is_listed",
+            (key.experiment, key.attempt),
+        )
+
+    def _queue_attempt(self, key: AttemptKey, parameters: str) -> None:
+        self._db.execute(
+            "INSERT INTO attempts (experiment, attempt, state, parameters) VALUES (?, ?, 'queued', ?)",
+            (key.experiment, key.attempt, parameters),
+        )
+        self._db.execute("INSERT INTO points VALUES (?, ?)", (key.experiment, parameters))
+
+    def _offer_again(self, experiment: Experiment, why: str) -> AttemptKey:
+        key = AttemptKey(experiment.id, experiment.attempt + 1)
+        changed = self._db.execute(
+            "UPDATE experiments SET state = 'queued', attempt = ? WHERE id = ? AND state = ? AND attempt = ?",
+            (key.attempt, experiment.id, str(experiment.state), experiment.attempt),
+        )
+        if changed.rowcount != 1:
+            raise IllegalTransitionError(experiment.id, experiment.state, "queued", "Another change came first.")
+        self._queue_attempt(key, rows.to_text(experiment.parameters))
+        self.note("requeued", key, why=why)
+        return key
+
+    def _tally(self) -> dict[str, int]:
+        return {row["name"]: row["n"] for row in self._db.execute("SELECT name, n FROM tallies")}
+
+    def _limit(self, key: str) -> int | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return int(row["value"]) if row else None
+
+    def _n_starts_left(self) -> float:
+        limit, tally = self._limit("max_started"), self._tally()
+        return float("inf") if limit is None else limit - tally["starts"] - tally["queued"]
+
+    def _check_place(self) -> None:
+        limit, tally = self._limit("budget"), self._tally()
+        taken = tally["queued"] + tally["running"] + tally["interrupted"]
+        if limit is not None and taken + tally["completed"] >= limit:
+            raise BudgetError(
+                f"All {limit} places of the budget are taken: {tally['completed']} completed, "
+                f"{tally['running']} running, {tally['queued']} queued, {tally['interrupted']} interrupted. Raise budget.experiments in campaign.toml "
+                "and restart `plan`, or cancel a queued experiment."
+            )
+        if self._n_starts_left() <= 0:
+            raise BudgetError(
+                f"No start is left: {tally['starts']} experiments were started. "
+                "Raise budget.max_started in campaign.toml."
+            )

@@ -1,0 +1,250 @@
+"""Askers: how the daemon puts a question to a planner without waiting for the answer.
+
+In:    one question at a time.
+Out:   its answer, later; an error is an answer too.
+Never: looks at the ledger or the queue, or lets a planner block the daemon.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from alchemy_async.errors import AlchemyError
+from alchemy_async.experiment import History, Objective, Suggestion
+from alchemy_async.planner import Planner
+from alchemy_async.space import Point, Space
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Question:
+    """The arguments of `Planner.ask`."""
+
+    history: History
+    pending: tuple[Point, ...]
+    n: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a planner said, and how long it took, in seconds."""
+
+    suggestions: tuple[Suggestion, ...]
+    seconds: float
+    error: str = ""
+
+
+class Asker(Protocol):
+    """Puts one question at a time."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a question waits for its answer, or an answer to be taken."""
+        ...
+
+    def start(self, question: Question) -> None:
+        """Put a question; only while not busy."""
+        ...
+
+    def take(self) -> Answer | None:
+        """Take the answer, if it is there."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back."""
+        ...
+
+
+def answer(planner: Planner, question: Question) -> Answer:
+    """Ask a planner and measure how long it takes; any exception becomes an answer's error."""
+    begun = time.perf_counter()
+    try:
+        suggestions = planner.ask(question.history, question.pending, question.n, question.seed)
+    except AlchemyError as error:
+        return Answer((), time.perf_counter() - begun, str(error))
+    except Exception as error:
+        log.debug("the planner failed", exc_info=True)
+        return Answer((), time.perf_counter() - begun, f"{type(error).__name__}: {error}")
+    return Answer(tuple(suggestions), time.perf_counter() - begun)
+
+
+class InlineAsker:
+    """Asks at once, in this thread: for simulated time and for tests."""
+
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
+        self._answer: Answer | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer waits to be taken."""
+        return self._answer is not None
+
+    def start(self, question: Question) -> None:
+        """Ask, and keep the answer."""
+        self._answer = answer(self._planner, question)
+
+    def take(self) -> Answer | None:
+        """Take the answer."""
+        taken, self._answer = self._answer, None
+        return taken
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+@dataclass(frozen=True)
+class PlannerRecipe:
+    """What another process needs to make the planner by itself."""
+
+    strategy: str
+    space: Space
+    objectives: tuple[Objective, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
+
+    def make(self) -> Planner:
+        """Load the planner.
+
+        Raises:
+            PlannerError: If it can't be loaded, or can't do what the campaign asks for.
+        """
+        from alchemy_async.planner.load import load_planner
+
+        with importable(self.folder):
+            return load_planner(self.strategy, self.space, self.objectives, self.options)
+
+
+@contextlib.contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """Let modules beside campaign.toml be imported by name."""
+    entry = str(folder.resolve())
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(entry)
+
+
+class ProcessAsker:
+    """Asks in a process of its own, so that neither torch nor a crash of it touches the daemon.
+
+    Args:
+        recipe: How the process makes its planner.
+        on_answer: Called, from another thread, when an answer can be taken.
+    """
+
+    def __init__(self, recipe: PlannerRecipe, on_answer: Callable[[], None]) -> None:
+        self._recipe = recipe
+        self._on_answer = on_answer
+        self._lock = threading.Lock()
+        self._question: Question | None = None
+        self._answer: Answer | None = None
+        self._connection: Any = None
+        self._process: Any = None
+
+    def warm_up(self) -> None:
+        """Start the process, which loads what its planner needs, before the first question."""
+        self._ensure_process()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a question waits for its answer, or an answer to be taken."""
+        with self._lock:
+            return self._question is not None or self._answer is not None
+
+    def start(self, question: Question) -> None:
+        """Send a question to the process, starting it anew if it has died."""
+        with self._lock:
+            self._question = question
+        try:
+            self._ensure_process()
+            self._connection.send(question)
+        except (OSError, ValueError) as error:
+            self._settle(Answer((), 0.0, f"the planner's process can't be reached: {error}"))
+
+    def take(self) -> Answer | None:
+        """Take the answer, if it is there."""
+        with self._lock:
+            taken, self._answer = self._answer, None
+            return taken
+
+    def close(self) -> None:
+        """End the process; an answer that it was working on is dropped."""
+        with self._lock:
+            connection, process, self._connection, self._process = self._connection, self._process, None, None
+        if process is not None:
+            process.kill()
+            process.join(5)
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.close()
+
+    def _ensure_process(self) -> None:
+        if self._process is not None and self._process.is_alive():
+            return
+        import multiprocess
+
+        context = multiprocess.get_context("spawn")  # fork after torch's threads is unsafe
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._recipe), name="planner", daemon=True)
+        self._process.start()
+        theirs.close()
+        listener = threading.Thread(target=self._listen, args=(self._connection, self._process), daemon=True)
+        listener.start()
+
+    def _listen(self, connection: Any, process: Any) -> None:
+        while True:
+            try:
+                self._settle(connection.recv())
+            except (EOFError, OSError):
+                process.join(5)
+                with self._lock:
+                    closed = self._process is not process
+                if not closed:
+                    self._settle(Answer((), 0.0, f"the planner's process ended (exit code {process.exitcode})"))
+                return
+
+    def _settle(self, settled: Answer) -> None:
+        with self._lock:
+            if self._question is None:
+                return
+            self._question, self._answer = None, settled
+        self._on_answer()
+
+
+def _serve(connection: Any, recipe: PlannerRecipe) -> None:
+    """Answer questions until the other end is gone; runs in the planner's own process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the daemon decides
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # measured: a second thread gains nothing below 200 observations
+    planner: Planner | None = None
+    failure = ""
+    try:
+        planner = recipe.make()
+        warm_up: Callable[[], None] = getattr(planner, "warm_up", lambda: None)
+        warm_up()
+    except AlchemyError as error:
+        failure = str(error)
+    while True:
+        try:
+            question = connection.recv()
+        except (EOFError, OSError):
+            return
+        said = answer(planner, question) if planner is not None else Answer((), 0.0, failure)
+        try:
+            connection.send(said)
+        except (OSError, ValueError):
+            return

@@ -1,0 +1,217 @@
+"""The planner daemon: collect, learn, ask, offer; one step at a time.
+
+In:    the queue's planner end, the ledger, an asker, a clock.
+Out:   a queue that always holds the next few best experiments, until the campaign ends.
+Never: waits for a worker or for a planner that is thinking; keeps nothing that a restart would lose.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from alchemy_async.clock import Clock
+from alchemy_async.config import CampaignSettings
+from alchemy_async.experiment import (
+    AttemptKey,
+    AttemptState,
+    Heartbeat,
+    Offer,
+    QueueState,
+    Revision,
+    State,
+    WorkerState,
+)
+from alchemy_async.ledger import Ledger
+from alchemy_async.planner_daemon.asker import Asker
+from alchemy_async.planner_daemon.ending import Summary, reason_to_end, summarise
+from alchemy_async.planner_daemon.intake import Intake, withdraw
+from alchemy_async.planner_daemon.leases import Leases, Terms
+from alchemy_async.planner_daemon.refresh import Refresher
+from alchemy_async.queues import Collected, PlannerEnd
+
+log = logging.getLogger(__name__)
+
+WINDOW = 64  # experiments of each kind that the published queue shows; the backlog stays in the ledger
+RESCAN_S = 2.0
+_SAVE_ELAPSED_S = 30.0
+_REMIND_S = 60.0
+
+
+class PlannerDaemon:
+    """One campaign's planner; `step` does everything that can be done now.
+
+    Args:
+        settings: The campaign.
+        ledger: Its ledger.
+        queue: The planner's end of its queue.
+        asker: Who puts questions to the planner.
+        clock: Real or simulated.
+        seed: The campaign's seed.
+    """
+
+    def __init__(
+        self, settings: CampaignSettings, ledger: Ledger, queue: PlannerEnd, asker: Asker, clock: Clock, seed: int
+    ) -> None:
+        self._settings, self._ledger, self._queue, self._clock = settings, ledger, queue, clock
+        space = settings.as_space()
+        self._groups = {name: group for group in settings.workers for name in group.worker_names()}
+        self._intake = Intake(ledger, queue, space, settings.as_objectives(), clock)
+        self._leases = Leases(clock, self._terms)
+        self._refresher = Refresher(ledger, settings, space, asker, clock, seed)
+        self._published: tuple[object, ...] | None = None
+        self._elapsed_s = float(ledger.meta("elapsed_s") or 0.0)
+        self._saved_elapsed_s = self._elapsed_s
+        self._last_step_s: float | None = None
+        self._reminded_s = float("-inf")
+        self.again_in_s = RESCAN_S
+
+    def start(self) -> None:
+        """Take over where the ledger stands, and open the campaign if it is new."""
+        budget = self._settings.budget
+        most = budget.most_started()
+        with self._ledger.change() as change:
+            change.set_meta(
+                budget=None if budget.experiments is None else str(budget.experiments),
+                max_started=None if most is None else str(most),
+                state=str(QueueState.RUNNING),
+                ended=None,
+            )
+            change.note("planner_started")
+        self._collect()
+        self._refresher.open_campaign()
+
+    def step(self) -> Summary | None:
+        """Do all that can be done now; return the summary once the campaign has ended.
+
+        Raises:
+            OSError: If the disk refuses; call again, nothing was lost.
+            sqlite3.Error: If the ledger can't be written; likewise.
+        """
+        self._count_time()
+        self._collect()
+        self._withdraw(self._ledger.to_withdraw(), "somebody cancelled it, or it ended by another attempt")
+        reason = reason_to_end(
+            self._ledger, self._settings, elapsed_s=self._elapsed_s, is_exhausted=self._refresher.is_exhausted
+        )
+        if reason:
+            return self._end(reason)
+        paused = self._ledger.meta("wanted") == "paused"
+        if not paused:
+            n_workers, n_idle = self._workers()
+            self._refresher.refresh(n_workers, n_idle)
+        self._publish(QueueState.PAUSED if paused else QueueState.RUNNING)
+        self._remind()
+        return None
+
+    # -- what came in ------------------------------------------------------
+
+    def _collect(self) -> Collected:
+        collected = self._queue.collect(self._ledger.listed())
+        self._intake.take(collected)
+        if collected.again_in_s != 0:  # else results wait unread, and one of them may be what a lease is waiting for
+            verdict = self._leases.scan(self._ledger.held(), collected.heartbeats)
+            if verdict.ended or verdict.revived:
+                with self._ledger.change() as change:
+                    for key, why in verdict.ended:
+                        log.warning("experiment=%s attempt=%d interrupted: %s", key.experiment, key.attempt, why)
+                        change.interrupt(key, why)
+                    for key in verdict.revived:
+                        change.revive(key)
+        self.again_in_s = RESCAN_S if collected.again_in_s is None else min(RESCAN_S, collected.again_in_s)
+        return collected
+
+    def _terms(self, worker: str) -> Terms:
+        groups = [self._groups[worker]] if worker in self._groups else list(self._settings.workers)
+        if not groups:
+            return Terms(lease_s=30.0, timeout_s=3600.0)
+        return Terms(max(group.lease_s for group in groups), max(group.timeout_s for group in groups))
+
+    def _workers(self) -> tuple[int, int]:
+        """Count the workers that live, and those of them that have nothing."""
+        living = self._leases.living()
+        holding = {attempt.worker for attempt in self._ledger.held() if attempt.state is AttemptState.RUNNING}
+        idle = [beat for beat in living.values() if _is_free(beat) and beat.worker not in holding]
+        return len(living), len(idle)
+
+    # -- what goes out -----------------------------------------------------
+
+    def _withdraw(self, keys: list[AttemptKey], why: str, *, keep_pinned: bool = False) -> None:
+        withdraw(self._ledger, self._queue, dict.fromkeys(keys, why), keep_pinned=keep_pinned)
+
+    def _publish(self, state: QueueState) -> None:
+        """Publish what the ledger says, if it differs from what was published last."""
+        is_open = state in (QueueState.RUNNING, QueueState.PAUSED)
+        offers = tuple(self._offers()) if is_open else ()
+        cancel = tuple(self._ledger.to_stop())
+        wanted = (state, offers, cancel)
+        if wanted == self._published:
+            return
+        with self._ledger.change() as change:
+            change.list_attempts([offer.key for offer in offers])
+            change.set_meta(state=str(state))
+            revision = change.next_revision()
+        self._queue.publish(Revision(self._ledger.campaign, revision, state, offers, cancel))
+        self._published = wanted
+
+    def _offers(self) -> list[Offer]:
+        terms = self._terms("")
+        return [
+            Offer(
+                key=experiment.key,
+                parameters=experiment.parameters,
+                priority=experiment.priority,
+                origin=experiment.origin,
+                requires=experiment.requires,
+                lease_s=terms.lease_s,
+                timeout_s=terms.timeout_s,
+            )
+            for experiment in self._ledger.window(max(WINDOW, self._refresher.depth))
+        ]
+
+    # -- the end -----------------------------------------------------------
+
+    def _end(self, reason: str) -> Summary | None:
+        """Close the queue; once nothing runs any more, stop it."""
+        is_drained = self._ledger.meta("wanted") == "draining"
+        queued = self._ledger.experiments(State.QUEUED)
+        # What people staged outlives a drain: once withdrawn, its next attempt waits in the ledger, listed nowhere.
+        kept = [found for found in queued if is_drained and found.pinned and not self._ledger.is_listed(found.key)]
+        self._withdraw([found.key for found in queued if found not in kept], reason, keep_pinned=is_drained)
+        is_running = any(attempt.state is AttemptState.RUNNING for attempt in self._ledger.held())
+        is_offered = any(self._ledger.is_listed(found.key) for found in self._ledger.experiments(State.QUEUED))
+        if is_running or is_offered:
+            self._publish(QueueState.DRAINING)
+            return None
+        self._publish(QueueState.STOPPED)
+        with self._ledger.change() as change:
+            change.set_meta(ended=reason, wanted="running", elapsed_s=repr(self._elapsed_s))
+            change.note("ended", reason=reason)
+        return summarise(self._ledger, self._settings, reason)
+
+    def _count_time(self) -> None:
+        """Add up how long the campaign has run; the time while no planner runs does not count."""
+        now = self._clock.monotonic()
+        if self._last_step_s is not None:
+            self._elapsed_s += max(now - self._last_step_s, 0.0)
+        self._last_step_s = now
+        if self._settings.budget.hours is not None and self._elapsed_s - self._saved_elapsed_s >= _SAVE_ELAPSED_S:
+            self._saved_elapsed_s = self._elapsed_s
+            with self._ledger.change() as change:
+                change.set_meta(elapsed_s=repr(self._elapsed_s))
+
+    def _remind(self) -> None:
+        """Name the interrupted experiments when nothing else is left to do."""
+        tally = self._ledger.tally()
+        if not tally[State.INTERRUPTED] or tally[State.QUEUED] or tally[State.RUNNING]:
+            return
+        if self._clock.monotonic() - self._reminded_s >= _REMIND_S:
+            self._reminded_s = self._clock.monotonic()
+            names = ", ".join(found.id for found in self._ledger.experiments(State.INTERRUPTED))
+            log.warning(
+                "only interrupted experiments are left: %s. Look at the bench, then `alchemy-async requeue FOLDER ID` "
+                "or `alchemy-async abandon FOLDER ID`.", names,
+            )  # fmt: skip
+
+
+def _is_free(beat: Heartbeat) -> bool:
+    return beat.state in (WorkerState.IDLE, WorkerState.BUSY)

@@ -1,0 +1,102 @@
+"""The ending: whether a campaign is over, and why.
+
+In:    the ledger's tallies, the budget, the time that it has run.
+Out:   a reason in words, or none; the summary that both people and programs read.
+Never: ends a campaign while an experiment that could still count is on a bench.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from alchemy_async.config import CampaignSettings
+from alchemy_async.experiment import State
+from alchemy_async.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a campaign has come to."""
+
+    campaign: str
+    reason: str
+    counts: dict[str, int]
+    best: dict[str, Any] | None = None
+    interrupted: tuple[str, ...] = field(default=())
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n)
+        lines = [f"Campaign {self.campaign}: {self.reason}.", f"Experiments: {counts or 'none'}."]
+        if self.best:
+            parameters = ", ".join(f"{name} = {_show(value)}" for name, value in self.best["parameters"].items())
+            lines.append(
+                f"Best {self.best['objective']}: {self.best['value']:.6g}{self.best['unit']} "
+                f"({self.best['experiment']}) at {parameters}."
+            )
+        if self.interrupted:
+            lines.append(
+                f"Interrupted: {', '.join(self.interrupted)}. Nobody knows what happened on the bench; look, then "
+                "`alchemy-async requeue` or `alchemy-async abandon` each."
+            )
+        return "\n".join(lines)
+
+
+def _show(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def summarise(ledger: Ledger, settings: CampaignSettings, reason: str) -> Summary:
+    """Return what the ledger says now."""
+    objective = settings.as_objectives()[0]
+    best = ledger.best(objective)
+    tally = ledger.tally()
+    return Summary(
+        campaign=ledger.campaign,
+        reason=reason,
+        counts={str(state): tally[state] for state in State},
+        best=None
+        if best is None
+        else {
+            "objective": objective.name,
+            "unit": f" {objective.unit}" if objective.unit else "",
+            "value": best[0],
+            "experiment": best[1],
+            "parameters": best[2],
+        },
+        interrupted=tuple(found.id for found in ledger.experiments(State.INTERRUPTED)),
+    )
+
+
+def reason_to_end(ledger: Ledger, settings: CampaignSettings, *, elapsed_s: float, is_exhausted: bool) -> str:
+    """Return why nothing more is to be offered, or an empty text.
+
+    Args:
+        ledger: The ledger.
+        settings: The campaign.
+        elapsed_s: How long the campaign has run, in seconds of the planner's own clock.
+        is_exhausted: Whether the planner has no point left to suggest.
+    """
+    budget, tally = settings.budget, ledger.tally()
+    if ledger.meta("wanted") == "draining":
+        return "drained, as somebody asked"
+    if budget.experiments is not None and tally[State.COMPLETED] >= budget.experiments:
+        return f"budget met, {tally[State.COMPLETED]} of {budget.experiments} experiments completed"
+    if budget.target is not None and _is_reached(ledger, settings, budget.target):
+        return f"target of {budget.target:g} reached"
+    if budget.hours is not None and elapsed_s >= budget.hours * 3600:
+        return f"time is up after {budget.hours:g} h"
+    if tally[State.QUEUED] or tally[State.RUNNING]:
+        return ""
+    most = budget.most_started()
+    if most is not None and tally["starts"] >= most and not tally[State.INTERRUPTED]:
+        return f"no start left, {tally['starts']} experiments were started (raise budget.max_started to go on)"
+    if is_exhausted and not tally[State.INTERRUPTED]:
+        return "the search space is exhausted: the planner has no point left that was not measured or refused"
+    return ""
+
+
+def _is_reached(ledger: Ledger, settings: CampaignSettings, target: float) -> bool:
+    objective = settings.as_objectives()[0]
+    best = ledger.best(objective)
+    return best is not None and objective.sign * best[0] >= objective.sign * target

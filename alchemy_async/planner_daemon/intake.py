@@ -1,0 +1,156 @@
+"""Intake: from what the queue brought to rows in the ledger.
+
+In:    claims, results and spoiled files as the queue collected them.
+Out:   one durable transaction; then the files are settled.
+Never: takes a file away before its commit, or believes a value that the space does not know.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from alchemy_async.clock import Clock
+from alchemy_async.errors import PointError, UnknownExperimentError
+from alchemy_async.experiment import (
+    AttemptKey,
+    AttemptState,
+    Failure,
+    Objective,
+    Outcome,
+    QueueState,
+    Result,
+    Status,
+)
+from alchemy_async.ledger import Change, Ingested, Ledger
+from alchemy_async.queues import Collected, Delivery, PlannerEnd, Spoiled
+from alchemy_async.space import Space
+
+log = logging.getLogger(__name__)
+
+
+class Intake:
+    """Takes claims and results into the ledger.
+
+    Args:
+        ledger: The ledger; this object does not own it.
+        queue: Where settled results are taken away.
+        space: What parameters as run must fit.
+        objectives: What a measurement must bring a value for.
+        clock: For the times of results that never were.
+    """
+
+    def __init__(
+        self, ledger: Ledger, queue: PlannerEnd, space: Space, objectives: tuple[Objective, ...], clock: Clock
+    ) -> None:
+        self._ledger, self._queue, self._clock = ledger, queue, clock
+        self._space = space
+        self._objectives = tuple(objective.name for objective in objectives)
+
+    def take(self, collected: Collected) -> bool:
+        """Commit all that was collected, then settle it; tell whether there was anything.
+
+        Raises:
+            sqlite3.Error: If the ledger can't be written; nothing was settled.
+        """
+        if not (collected.claims or collected.deliveries or collected.spoiled):
+            return False
+        settled: list[tuple[str, str]] = []
+        with self._ledger.change() as change:
+            fresh = [change.claim(claim) for claim in collected.claims]
+            for delivery in collected.deliveries:
+                settled.append((delivery.name, self._ingest(change, delivery)))
+            for spoiled in collected.spoiled:
+                self._spoil(change, spoiled)
+                settled.append((spoiled.name, spoiled.reason))
+        for name, reason in settled:
+            self._queue.settle(name, reason)
+        return any(fresh) or bool(settled)
+
+    def _ingest(self, change: Change, delivery: Delivery) -> str:
+        """Ingest one result; return why it is rejected, or nothing."""
+        result = delivery.result
+        try:
+            attempt = self._ledger.attempt(result.key)
+        except UnknownExperimentError:
+            reason = (
+                f"{result.key} is no attempt of this campaign: the ledger never offered it. "
+                "Check the experiment and attempt in the file and in its name."
+            )
+            self._log_rejection(change, delivery.name, reason)
+            return reason
+        reason = self._reason_against(result)
+        if reason:
+            self._spoil(change, Spoiled(delivery.name, reason, result.worker, attempt.key))
+            return reason
+        ingested = change.ingest(result, delivery.digest)
+        outcome = result.outcome
+        shown = {"conflict": logging.WARNING, "duplicate": logging.DEBUG}.get(str(ingested), logging.INFO)
+        log.log(
+            shown,
+            "experiment=%s attempt=%d worker=%s status=%s%s%s",
+            result.key.experiment, result.key.attempt, result.worker, outcome.status,
+            "".join(f" {name}={value:.6g}" for name, value in outcome.values.items()),
+            "" if ingested is Ingested.COUNTED else f" ({ingested})",
+        )  # fmt: skip
+        return ""
+
+    def _reason_against(self, result: Result) -> str:
+        outcome = result.outcome
+        if outcome.parameters is not None:
+            try:
+                self._space.check_as_run(outcome.parameters)
+            except PointError as error:
+                return f"its parameters as run are wrong: {error}"
+        names = set(outcome.values) | set(outcome.sems)
+        unknown = sorted(names - set(self._objectives))
+        if unknown:
+            known = ", ".join(self._objectives)
+            return f"{unknown[0]!r} is no objective; the objectives are {known}. Put anything else into metadata."
+        missing = [name for name in self._objectives if name not in outcome.values]
+        if outcome.status is Status.COMPLETED and missing:
+            return f"it is completed and has no value for {missing[0]!r}. Give one, or report failed."
+        return ""
+
+    def _spoil(self, change: Change, spoiled: Spoiled) -> None:
+        """Fail the attempt whose worker wrote this; without such an attempt only take note."""
+        self._log_rejection(change, spoiled.name, spoiled.reason)
+        if spoiled.key is None or not self._is_running(spoiled.key, spoiled.worker):
+            return
+        now = self._clock.now()
+        outcome = Outcome(Status.FAILED, now, now, error=Failure("bad_result", spoiled.reason))
+        result = Result(self._ledger.campaign, spoiled.key, spoiled.worker, outcome)
+        change.ingest(result, digest=f"rejected:{spoiled.name}")
+
+    def _is_running(self, key: AttemptKey, worker: str) -> bool:
+        try:
+            attempt = self._ledger.attempt(key)
+        except UnknownExperimentError:
+            return False
+        return attempt.state in (AttemptState.RUNNING, AttemptState.INTERRUPTED) and attempt.worker == worker
+
+    def _log_rejection(self, change: Change, name: str, reason: str) -> None:
+        log.warning("rejected %r: %s It lies in dump/rejected/.", name, reason)
+        change.note("rejected", name=ascii(name), reason=reason)
+
+
+def withdraw(ledger: Ledger, queue: PlannerEnd, keys: dict[AttemptKey, str], *, keep_pinned: bool = False) -> int:
+    """Take queued attempts back; return how many nobody can start any more.
+
+    Args:
+        ledger: The ledger.
+        queue: The queue; what was listed there is withdrawn by a claim of the planner's own.
+        keys: Why, by attempt.
+        keep_pinned: Offer what people staged again under its next attempt.
+    """
+    taken = [key for key in keys if not ledger.is_listed(key) or queue.withdraw(key)]
+    if taken:
+        with ledger.change() as change:
+            for key in taken:
+                pinned = ledger.experiment(key.experiment).pinned
+                change.withdrawn(key, keys[key], keep=keep_pinned and pinned)
+    return len(taken)
+
+
+def queue_state(ledger: Ledger) -> QueueState:
+    """Return what the ledger says of the whole queue."""
+    return QueueState(ledger.meta("state") or QueueState.RUNNING)

@@ -1,0 +1,70 @@
+"""The opening: which points are measured before there is a model.
+
+In:    the settings of the initial design, and a seed.
+Out:   the design, once; space-filling points for workers that would otherwise be idle.
+Never: waits for results.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+from alchemy_async.config import CampaignSettings
+from alchemy_async.experiment import History, Suggestion
+from alchemy_async.planner import Planner
+from alchemy_async.space import Point, Space
+
+
+def derived_seed(seed: int, *parts: object) -> int:
+    """Return a seed that depends on nothing but its arguments, 0 to 2^31 - 1."""
+    return zlib.crc32("/".join(str(part) for part in (seed, *parts)).encode()) & 0x7FFFFFFF
+
+
+def initial_design(settings: CampaignSettings, space: Space, seed: int, avoid: Sequence[Point]) -> list[Point]:
+    """Return the points of the initial design.
+
+    Args:
+        settings: Its method and number of points.
+        space: The search space.
+        seed: The campaign's seed.
+        avoid: Points that are in the ledger already.
+
+    Raises:
+        PlannerError: If no point meets the constraints.
+    """
+    initial = settings.planner.initial
+    if initial.method == "points":
+        return [space.check(point) for point in initial.points]
+    from alchemy_async.planner.designs import design
+
+    return list(design(space, initial.method, settings.n_initial(), derived_seed(seed, "initial"), avoid))
+
+
+def model_starts_at(settings: CampaignSettings) -> int:
+    """Return how many results the first model needs: half the initial design, at least 2."""
+    return max(2, settings.n_initial() // 2)
+
+
+class Filler:
+    """Space-filling points, made in the daemon itself: no process to wait for.
+
+    Args:
+        space: The search space.
+        settings: For the objectives that a planner wants to be told.
+        seed: The campaign's seed.
+    """
+
+    def __init__(self, space: Space, settings: CampaignSettings, seed: int) -> None:
+        self._space, self._settings, self._seed = space, settings, seed
+        self._planner: Planner | None = None
+
+    def points(self, history: History, pending: Sequence[Point], n: int) -> list[Suggestion]:
+        """Return up to ``n`` points away from all that was chosen before."""
+        if self._planner is None:
+            from alchemy_async.planner.load import load_planner
+
+            self._planner = load_planner("sobol", self._space, self._settings.as_objectives(), {})
+        seed = derived_seed(self._seed, "fill", len(history.observations), len(pending))
+        found = self._planner.ask(history, pending, n, seed)
+        return [Suggestion(point.parameters, "fill", "space-filling: no model yet") for point in found]

@@ -1,0 +1,226 @@
+"""Refreshing: when to ask, what to tell the planner, and what becomes of its answer.
+
+In:    the ledger, the workers that live, measured times.
+Out:   experiments queued and revised in the ledger, conditioned on all that is known and pending.
+Never: waits for an answer, publishes, or takes more places than the budget has.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alchemy_async.clock import Clock
+from alchemy_async.config import CampaignSettings
+from alchemy_async.experiment import PENDING, Experiment, State, Suggestion
+from alchemy_async.ledger import Ledger
+from alchemy_async.planner_daemon import look_ahead, opening
+from alchemy_async.planner_daemon.asker import Answer, Asker, Question
+from alchemy_async.planner_daemon.placing import place
+from alchemy_async.space import Point, Space
+
+log = logging.getLogger(__name__)
+
+_FAILED_ASK_PAUSE_S = (1.0, 60.0)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the question that is on its way knew."""
+
+    revisable: tuple[str, ...]
+    n_learnt: int
+    n_observations: int
+    n_pending: int
+    n: int
+
+
+class Refresher:
+    """Keeps the queue in the ledger filled and fresh.
+
+    Args:
+        ledger: The ledger; this object does not own it.
+        settings: The campaign.
+        space: The search space.
+        asker: Who puts questions to the planner.
+        clock: Its monotonic seconds time the pauses after failed asks.
+        seed: The campaign's seed.
+    """
+
+    def __init__(
+        self, ledger: Ledger, settings: CampaignSettings, space: Space, asker: Asker, clock: Clock, seed: int
+    ) -> None:
+        self._ledger, self._settings, self._space = ledger, settings, space
+        self._asker, self._clock, self._seed = asker, clock, seed
+        self._filler = opening.Filler(space, settings, seed)
+        self._asked: _Asked | None = None
+        self._conditioned_on = -1  # how much had been learnt when the queue was last asked for
+        self._barren: tuple[int, ...] | None = None  # what was known when the planner had nothing to offer
+        self._n_failed_asks = 0
+        self._not_before_s = 0.0
+        self._has_model = bool(ledger.ask_seconds(last=1))
+        self.depth = 1
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the planner had nothing more to offer, and nothing has changed since."""
+        return self._barren is not None and self._barren == self._signature()
+
+    def open_campaign(self) -> None:
+        """Queue the initial design, once in the life of a campaign.
+
+        Raises:
+            PlannerError: If no point meets the constraints.
+        """
+        if self._ledger.meta("opened"):
+            return
+        avoid = [experiment.parameters for experiment in self._ledger.experiments()]
+        points = opening.initial_design(self._settings, self._space, self._seed, avoid)
+        with self._ledger.change() as change:
+            method = self._settings.planner.initial.method
+            for point in points[: self._n_free_places()]:
+                change.add(point, origin="initial", reason=f"initial design: {method}", pinned=True)
+            change.set_meta(opened="yes")
+
+    def refresh(self, n_workers: int, n_idle: int) -> bool:
+        """Take an answer, fill up, ask; tell whether the ledger changed.
+
+        Args:
+            n_workers: Workers that live.
+            n_idle: Those of them that have nothing.
+        """
+        changed = self._take_answer()
+        self.depth = look_ahead.depth(
+            self._settings.planner.look_ahead,
+            n_workers=max(n_workers, 1),
+            ask_s=self._ledger.ask_seconds(last=5),
+            duration_s=self._ledger.duration_seconds(last=20),
+        )
+        if not self._may_ask():
+            return changed
+        n_queued = self._ledger.tally()[State.QUEUED]
+        missing = min(max(n_idle + self.depth - n_queued, 0), self._n_free_places())
+        is_ready = self._ledger.n_observations() >= opening.model_starts_at(self._settings)
+        wants_fill = n_idle - n_queued if self._has_model else missing
+        if (
+            not is_ready or not self._has_model or self._settings.planner.when_late == "fill" or self._n_failed_asks
+        ) and wants_fill > 0:
+            filled = self._fill(min(wants_fill, missing))
+            changed, missing = changed or filled > 0, missing - filled
+        if is_ready:
+            self._ask(missing)
+            changed = self._take_answer() or changed  # in simulated time the answer is there at once
+        return changed
+
+    def _may_ask(self) -> bool:
+        """Whether initial results need not, or need no longer, be waited for."""
+        if not self._settings.planner.initial.wait:
+            return True
+        return not any(found.origin == "initial" for found in self._ledger.experiments(*PENDING))
+
+    # -- asking ------------------------------------------------------------
+
+    def _ask(self, missing: int) -> None:
+        if self._asker.is_busy or self._clock.monotonic() < self._not_before_s:
+            return
+        history = self._ledger.history()
+        n_learnt = len(history.observations) + len(history.refused)
+        is_fresh = n_learnt != self._conditioned_on
+        revisable = self._ledger.revisable() if is_fresh else []
+        n = missing + len(revisable)
+        if n == 0 or self.is_exhausted:
+            return
+        pending = self._pending(revisable)
+        self._asked = _Asked(
+            tuple(experiment.id for experiment in revisable), n_learnt, len(history.observations), len(pending), n
+        )
+        self._conditioned_on = n_learnt
+        self._asker.start(Question(history, pending, n, opening.derived_seed(self._seed, "ask", n_learnt)))
+
+    def _pending(self, revisable: Sequence[Experiment]) -> tuple[Point, ...]:
+        """Every point chosen and not yet observed, except what this ask may replace.
+
+        What stays queued counts with every point it was ever offered with: a
+        worker may still take an old one.
+        """
+        free = {experiment.id for experiment in revisable}
+        held = [found.parameters for found in self._ledger.experiments(State.RUNNING, State.INTERRUPTED)]
+        offered = [points for name, points in self._ledger.offered_points().items() if name not in free]
+        return (*held, *(point for points in offered for point in points))
+
+    def _take_answer(self) -> bool:
+        answer = self._asker.take()
+        if answer is None or self._asked is None:
+            return False
+        asked, self._asked = self._asked, None
+        if answer.error:
+            self._note_failure(answer)
+            return False
+        self._n_failed_asks = 0
+        self._has_model = True
+        self._settle(asked, answer)
+        if not answer.suggestions:
+            self._barren = self._signature()
+        return True
+
+    def _settle(self, asked: _Asked, answer: Answer) -> None:
+        revisable = {experiment.id: experiment for experiment in self._ledger.revisable()}
+        since = [self._ledger.experiment(name) for name in asked.revisable if name not in revisable]
+        held = self._ledger.experiments(State.RUNNING, State.INTERRUPTED)
+        placement = place(
+            answer.suggestions,
+            space=self._space,
+            taken=[found.parameters for found in since if found.state is not State.CANCELLED],
+            held=[found.parameters for found in held],
+            revisable=[name for name, found in revisable.items() if name in asked.revisable or found.origin == "fill"],
+            offered=self._ledger.offered_points(),
+        )
+        with self._ledger.change() as change:
+            for name, to in placement.revisions:
+                if self._ledger.experiment(name).parameters != to.parameters:
+                    change.revise(name, to.parameters, origin=to.origin, reason=to.reason, metadata=to.metadata)
+            for to in placement.additions[: self._n_free_places()]:
+                change.add(to.parameters, origin=to.origin, reason=to.reason, metadata=to.metadata)
+            change.record_ask(
+                n=asked.n, n_observations=asked.n_observations, n_pending=asked.n_pending, seconds=answer.seconds
+            )
+
+    def _note_failure(self, answer: Answer) -> None:
+        self._n_failed_asks += 1
+        least, most = _FAILED_ASK_PAUSE_S
+        pause = min(least * 2 ** (self._n_failed_asks - 1), most)
+        self._not_before_s = self._clock.monotonic() + pause
+        self._conditioned_on = -1
+        log.error("the planner has no answer: %s. Asking again in %g s; idle workers get space-filling points.",
+                  answer.error, pause)  # fmt: skip
+        with self._ledger.change() as change:
+            change.note("ask_failed", error=answer.error[:2000])
+
+    # -- filling -----------------------------------------------------------
+
+    def _fill(self, n: int) -> int:
+        history = self._ledger.history()
+        pending = self._pending(())
+        found: list[Suggestion] = self._filler.points(history, pending, n) if n > 0 else []
+        if found:
+            with self._ledger.change() as change:
+                for to in found:
+                    change.add(to.parameters, origin=to.origin, reason=to.reason)
+        return len(found)
+
+    # -- places ------------------------------------------------------------
+
+    def _n_free_places(self) -> int:
+        """How many experiments may be queued now; bounded even where the budget is not."""
+        tally = self._ledger.tally()
+        pending = sum(tally[state] for state in PENDING)
+        budget, most = self._settings.budget.experiments, self._settings.budget.most_started()
+        free = math.inf if budget is None else budget - tally[State.COMPLETED] - pending
+        starts = math.inf if most is None else most - tally["starts"] - tally[State.QUEUED]
+        return int(min(max(min(free, starts), 0), 100_000))
+
+    def _signature(self) -> tuple[int, ...]:
+        tally = self._ledger.tally()
+        return tuple(tally[state] for state in State)

@@ -1,0 +1,174 @@
+"""Running the planner daemon on a campaign folder, as `alchemy-async plan` does.
+
+In:    a folder with campaign.toml.
+Out:   the daemon's loop, until the campaign ends or somebody stops it.
+Never: runs twice on one ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from alchemy_async import files, locks
+from alchemy_async.clock import Clock, SystemClock
+from alchemy_async.config import CampaignSettings, load_campaign
+from alchemy_async.errors import FolderError, WireError
+from alchemy_async.experiment import Revision
+from alchemy_async.ledger import Ledger
+from alchemy_async.planner_daemon.asker import PlannerRecipe, ProcessAsker
+from alchemy_async.planner_daemon.daemon import PlannerDaemon
+from alchemy_async.planner_daemon.ending import Summary
+from alchemy_async.queues.folder_planner import FolderPlannerEnd
+from alchemy_async.queues.layout import Layout
+
+log = logging.getLogger(__name__)
+
+_POLL_LEDGER_S = 0.5
+_RETRY_S = (1.0, 30.0)
+
+
+def ledger_path(folder: Path, settings: CampaignSettings) -> Path:
+    """Return where a campaign's ledger lies."""
+    return (folder / (settings.campaign.ledger or "campaign.db")).resolve()
+
+
+def lock_path(ledger: Path) -> Path:
+    """Return the lock that the planner of a ledger holds."""
+    return ledger.parent / "planner.lock"
+
+
+def run_planner(folder: Path, *, clock: Clock | None = None) -> Summary | None:
+    """Plan a campaign until it ends; None if a signal stopped it before.
+
+    Raises:
+        SettingsError: If campaign.toml has mistakes.
+        FolderError: If the folder belongs to another campaign or can't be used.
+        AlreadyRunningError: If another planner runs on this ledger.
+        LedgerError: If the ledger can't be opened, or holds another study.
+        PlannerError: If the planner can't do what the campaign asks for.
+    """
+    clock = clock or SystemClock()
+    settings = load_campaign(folder)
+    recipe = PlannerRecipe(
+        settings.planner.strategy, settings.as_space(), settings.as_objectives(), dict(settings.planner.options), folder
+    )
+    recipe.make()  # a campaign that this planner can't plan is refused before anything is written
+    path = ledger_path(folder, settings)
+    with ExitStack() as stack:
+        mend = f"Stop it there (Ctrl-C, or `alchemy-async drain {folder}`), or plan another folder."
+        stack.enter_context(locks.hold(lock_path(path), what=f"a planner for {folder}", mend=mend))
+        ledger = stack.enter_context(
+            Ledger.create(path, name=settings.campaign.name, study=settings.study(), clock=clock)
+        )
+        _check_folder(Layout(folder), ledger.campaign)
+        queue = FolderPlannerEnd(folder, campaign=ledger.campaign, clock=clock)
+        stack.callback(queue.close)
+        stop = stack.enter_context(_signals())
+        log.info("campaign=%s planner started in %s", ledger.campaign, folder)
+        asker = ProcessAsker(recipe, queue.wake)
+        stack.callback(asker.close)
+        daemon = PlannerDaemon(settings, ledger, queue, asker, clock, _seed(ledger, settings))
+        return _loop(daemon, ledger, queue, asker, stop)
+
+
+class _Stop:
+    """Whether a signal asked the daemon to stop; a plain flag, because handlers must not take locks."""
+
+    is_wanted = False
+
+
+def _loop(
+    daemon: PlannerDaemon, ledger: Ledger, queue: FolderPlannerEnd, asker: ProcessAsker, stop: _Stop
+) -> Summary | None:
+    retry_s, is_started = _RETRY_S[0], False
+    while not stop.is_wanted:
+        try:
+            if not is_started:
+                daemon.start()
+                is_started = True
+            summary = daemon.step()
+            stamp = ledger.stamp()
+        except (OSError, sqlite3.OperationalError) as error:
+            log.error("the disk refuses (%s). Nothing is lost; trying again in %g s. "
+                      "Make room, or see that the folder can be written.", error, retry_s)  # fmt: skip
+            _nap(retry_s, stop)
+            retry_s = min(2 * retry_s, _RETRY_S[1])
+            continue
+        retry_s = _RETRY_S[0]
+        if summary is not None:
+            return summary
+        asker.warm_up()  # after the first step: loading torch must not hold up the first offers
+        _wait(daemon.again_in_s, ledger, queue, stamp, stop)
+    log.info("stopped by a signal; the queue stays as it is, and `alchemy-async plan` goes on from here")
+    return None
+
+
+def _wait(seconds: float, ledger: Ledger, queue: FolderPlannerEnd, stamp: tuple[int, int], stop: _Stop) -> None:
+    """Wait until the queue or the ledger may have changed."""
+    waited_s = 0.0
+    while waited_s < seconds and not stop.is_wanted:
+        nap_s = min(_POLL_LEDGER_S, seconds - waited_s)
+        if queue.wait(nap_s) or ledger.stamp() != stamp:
+            return
+        waited_s += nap_s
+
+
+def _nap(seconds: float, stop: _Stop) -> None:
+    until = time.monotonic() + seconds
+    while not stop.is_wanted and time.monotonic() < until:
+        time.sleep(min(_POLL_LEDGER_S, seconds))
+
+
+def _seed(ledger: Ledger, settings: CampaignSettings) -> int:
+    """Return the campaign's seed; one that is not in campaign.toml is drawn once and kept."""
+    if settings.planner.seed is not None:
+        return settings.planner.seed
+    if ledger.meta("seed") is None:
+        with ledger.change() as change:
+            change.set_meta(seed=str(secrets.randbelow(2**31)))
+    return int(ledger.meta("seed") or 0)
+
+
+def _check_folder(layout: Layout, campaign: str) -> None:
+    try:
+        found = Revision.from_wire(files.parse_json(files.read_file(layout.queue_file)))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, WireError) as error:
+        raise FolderError(
+            f"{layout.queue_file} can't be read: {error}. If no campaign runs there, take it away with "
+            f"`alchemy-async clear`."
+        ) from error
+    if found.campaign != campaign:
+        raise FolderError(
+            f"{layout.queue_file} is the queue of another campaign, {found.campaign}, and this ledger holds {campaign}. "
+            "Clear the folder with `alchemy-async clear`, or plan in another folder."
+        )
+
+
+@contextmanager
+def _signals() -> Iterator[_Stop]:
+    """Turn SIGINT and SIGTERM into a flag that the loop looks at."""
+    stop = _Stop()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        stop.is_wanted = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
