@@ -17,12 +17,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from alchemy_async.errors import AlchemyError
 from alchemy_async.experiment import History, Objective, Suggestion
 from alchemy_async.planner import Planner
 from alchemy_async.space import Point, Space
+
+if TYPE_CHECKING:  # multiprocess brings no types; its objects have the interface of multiprocessing's
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
 log = logging.getLogger(__name__)
 
@@ -153,8 +157,8 @@ class ProcessAsker:
         self._lock = threading.Lock()
         self._question: Question | None = None
         self._answer: Answer | None = None
-        self._connection: Any = None
-        self._process: Any = None
+        self._connection: Connection | None = None
+        self._process: BaseProcess | None = None
 
     def warm_up(self) -> None:
         """Start the process, which loads what its planner needs, before the first question."""
@@ -171,8 +175,7 @@ class ProcessAsker:
         with self._lock:
             self._question = question
         try:
-            self._ensure_process()
-            self._connection.send(question)
+            self._ensure_process().send(question)
         except (OSError, ValueError) as error:
             self._settle(Answer((), 0.0, f"the planner's process can't be reached: {error}"))
 
@@ -193,20 +196,21 @@ class ProcessAsker:
             with contextlib.suppress(OSError):
                 connection.close()
 
-    def _ensure_process(self) -> None:
-        if self._process is not None and self._process.is_alive():
-            return
+    def _ensure_process(self) -> Connection:
+        if self._connection is not None and self._process is not None and self._process.is_alive():
+            return self._connection
         import multiprocess
 
         context = multiprocess.get_context("spawn")  # fork after torch's threads is unsafe
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._recipe), name="planner", daemon=True)
-        self._process.start()
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, self._recipe), name="planner", daemon=True)
+        process.start()
         theirs.close()
-        listener = threading.Thread(target=self._listen, args=(self._connection, self._process), daemon=True)
-        listener.start()
+        self._connection, self._process = ours, process
+        threading.Thread(target=self._listen, args=(ours, process), daemon=True).start()
+        return self._connection
 
-    def _listen(self, connection: Any, process: Any) -> None:
+    def _listen(self, connection: Connection, process: BaseProcess) -> None:
         while True:
             try:
                 self._settle(connection.recv())
@@ -226,7 +230,7 @@ class ProcessAsker:
         self._on_answer()
 
 
-def _serve(connection: Any, recipe: PlannerRecipe) -> None:
+def _serve(connection: Connection, recipe: PlannerRecipe) -> None:
     """Answer questions until the other end is gone; runs in the planner's own process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the daemon decides
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # measured: a second thread gains nothing below 200 observations

@@ -14,10 +14,10 @@ from alchemy_async.errors import PointError, UnknownExperimentError
 from alchemy_async.experiment import (
     AttemptKey,
     AttemptState,
+    Claim,
     Failure,
     Objective,
     Outcome,
-    QueueState,
     Result,
     Status,
 )
@@ -26,6 +26,8 @@ from alchemy_async.queues import Collected, Delivery, PlannerEnd, Spoiled
 from alchemy_async.space import Space
 
 log = logging.getLogger(__name__)
+
+WITHDRAWN_BY = "planner"  # the worker that a claim names when the planner linked it itself
 
 
 class Intake:
@@ -56,15 +58,23 @@ class Intake:
             return False
         settled: list[tuple[str, str]] = []
         with self._ledger.change() as change:
-            fresh = [change.claim(claim) for claim in collected.claims]
-            for delivery in collected.deliveries:
-                settled.append((delivery.name, self._ingest(change, delivery)))
+            fresh = [self._claim(change, claim) for claim in collected.claims]
+            settled += [(delivery.name, self._ingest(change, delivery)) for delivery in collected.deliveries]
             for spoiled in collected.spoiled:
                 self._spoil(change, spoiled)
                 settled.append((spoiled.name, spoiled.reason))
         for name, reason in settled:
             self._queue.settle(name, reason)
         return any(fresh) or bool(settled)
+
+    def _claim(self, change: Change, claim: Claim) -> bool:
+        if claim.worker != WITHDRAWN_BY:
+            return change.claim(claim)
+        # The planner withdrew it and was killed before its commit: what people staged is kept for them.
+        experiment = self._ledger.experiment(claim.key.experiment)
+        keep = experiment.pinned and not experiment.is_cancelling
+        change.withdrawn(claim.key, "the planner withdrew it", keep=keep)
+        return True
 
     def _ingest(self, change: Change, delivery: Delivery) -> str:
         """Ingest one result; return why it is rejected, or nothing."""
@@ -149,8 +159,3 @@ def withdraw(ledger: Ledger, queue: PlannerEnd, keys: dict[AttemptKey, str], *, 
                 pinned = ledger.experiment(key.experiment).pinned
                 change.withdrawn(key, keys[key], keep=keep_pinned and pinned)
     return len(taken)
-
-
-def queue_state(ledger: Ledger) -> QueueState:
-    """Return what the ledger says of the whole queue."""
-    return QueueState(ledger.meta("state") or QueueState.RUNNING)

@@ -18,11 +18,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from alchemy_async import files, locks
+from alchemy_async import locks
 from alchemy_async.clock import Clock, SystemClock
 from alchemy_async.config import CampaignSettings, load_campaign
-from alchemy_async.errors import FolderError, WireError
-from alchemy_async.experiment import Revision
+from alchemy_async.errors import FolderError
 from alchemy_async.ledger import Ledger
 from alchemy_async.planner_daemon.asker import PlannerRecipe, ProcessAsker
 from alchemy_async.planner_daemon.daemon import PlannerDaemon
@@ -66,10 +65,10 @@ def run_planner(folder: Path, *, clock: Clock | None = None) -> Summary | None:
     with ExitStack() as stack:
         mend = f"Stop it there (Ctrl-C, or `alchemy-async drain {folder}`), or plan another folder."
         stack.enter_context(locks.hold(lock_path(path), what=f"a planner for {folder}", mend=mend))
+        _check_ledger_is_there(Layout(folder), path)
         ledger = stack.enter_context(
             Ledger.create(path, name=settings.campaign.name, study=settings.study(), clock=clock)
         )
-        _check_folder(Layout(folder), ledger.campaign)
         queue = FolderPlannerEnd(folder, campaign=ledger.campaign, clock=clock)
         stack.callback(queue.close)
         stop = stack.enter_context(_signals())
@@ -98,8 +97,8 @@ def _loop(
             summary = daemon.step()
             stamp = ledger.stamp()
         except (OSError, sqlite3.OperationalError) as error:
-            log.error("the disk refuses (%s). Nothing is lost; trying again in %g s. "
-                      "Make room, or see that the folder can be written.", error, retry_s)  # fmt: skip
+            mend = "Make room, or see that the folder can be written"
+            log.error("the disk refuses (%s). Nothing is lost. %s; trying again in %g s.", error, mend, retry_s)
             _nap(retry_s, stop)
             retry_s = min(2 * retry_s, _RETRY_S[1])
             continue
@@ -138,20 +137,11 @@ def _seed(ledger: Ledger, settings: CampaignSettings) -> int:
     return int(ledger.meta("seed") or 0)
 
 
-def _check_folder(layout: Layout, campaign: str) -> None:
-    try:
-        found = Revision.from_wire(files.parse_json(files.read_file(layout.queue_file)))
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, WireError) as error:
+def _check_ledger_is_there(layout: Layout, ledger: Path) -> None:
+    if layout.queue_file.exists() and not ledger.exists():
         raise FolderError(
-            f"{layout.queue_file} can't be read: {error}. If no campaign runs there, take it away with "
-            f"`alchemy-async clear`."
-        ) from error
-    if found.campaign != campaign:
-        raise FolderError(
-            f"{layout.queue_file} is the queue of another campaign, {found.campaign}, and this ledger holds {campaign}. "
-            "Clear the folder with `alchemy-async clear`, or plan in another folder."
+            f"{layout.queue_file} is the queue of a campaign, and its ledger {ledger} is missing. Put the ledger back, or "
+            f"clear the folder with `alchemy-async clear {layout.folder}`."
         )
 
 

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from alchemy_async.errors import PlannerError
+from alchemy_async.experiment import History, Objective
+from alchemy_async.planner_daemon.asker import PlannerRecipe, ProcessAsker, Question
+from alchemy_async.space import Continuous, Space
+
+SPACE = Space((Continuous("x", low=0.0, high=1.0),))
+GOALS = (Objective("y"),)
+QUESTION = Question(History(), (), 1, 0)
+
+OWN = """
+import os
+from alchemy_async.experiment import Suggestion
+
+class Fixed:
+    def __init__(self, space, objectives): pass
+    def ask(self, history, pending, n, seed):
+        return [Suggestion({"x": 0.25, "pid": os.getpid()})]
+
+class Dies(Fixed):
+    def ask(self, history, pending, n, seed):
+        os._exit(9)
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "own_planners.py").write_text(OWN)
+    return lambda name: PlannerRecipe(f"own_planners:{name}", SPACE, GOALS, {}, tmp_path)
+
+
+@pytest.fixture
+def asker():
+    made, ready = [], threading.Event()
+
+    def make(recipe):
+        made.append(ProcessAsker(recipe, ready.set))
+
+        def ask():
+            ready.clear()
+            made[-1].start(QUESTION)
+            assert made[-1].is_busy
+            assert ready.wait(30)
+            return made[-1].take()
+
+        return ask
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_a_users_planner_beside_campaign_toml_answers_from_another_process(recipe, asker):
+    import os
+
+    answer = asker(recipe("Fixed"))()
+
+    assert answer.error == ""
+    assert answer.suggestions[0].parameters["x"] == 0.25
+    assert answer.suggestions[0].parameters["pid"] != os.getpid()
+    assert answer.seconds >= 0
+
+
+def test_a_planner_whose_process_dies_is_an_answer_and_the_next_question_gets_a_fresh_process(recipe, asker):
+    ask = asker(recipe("Dies"))
+
+    for _ in range(2):
+        answer = ask()
+        assert answer.suggestions == ()
+        assert "exit code 9" in answer.error
+
+
+def test_a_strategy_that_is_none_is_refused_before_anything_starts(tmp_path):
+    with pytest.raises(PlannerError, match="bayesian"):
+        PlannerRecipe("bayesain", SPACE, GOALS, {}, tmp_path).make()
