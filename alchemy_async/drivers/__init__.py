@@ -41,6 +41,7 @@ class Context:
         worker: Name of the worker.
         folder: The campaign folder.
         stopping: Set when the measurement is to be broken off.
+        objectives: Names of the objectives that the campaign wants values of.
     """
 
     experiment: str
@@ -48,6 +49,7 @@ class Context:
     worker: str
     folder: Path
     stopping: threading.Event = field(default_factory=threading.Event)
+    objectives: tuple[str, ...] = ()
 
     def sleep(self, seconds: float) -> None:
         """Wait, but no longer than until somebody asks to stop.

@@ -28,7 +28,7 @@ TERMINAL = frozenset(State) - PENDING
 
 TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
     {
-        (State.QUEUED, State.QUEUED),  # revised; or withdrawn at the end of a session and offered anew
+        (State.QUEUED, State.QUEUED),  # revised; or withdrawn at a drain and kept for the next start
         (State.QUEUED, State.RUNNING),
         (State.QUEUED, State.CANCELLED),
         (State.QUEUED, State.COMPLETED),  # an older attempt's measurement came in late

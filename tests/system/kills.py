@@ -73,7 +73,7 @@ class Counted:
     def measure(self, parameters, context):
         key = f"{context.experiment}.{context.attempt}"
         note(context.folder, "started", key, repr(parameters["x"]))
-        context.sleep(random.uniform(0.02, 0.25))
+        context.sleep(random.uniform(0.1, 0.8))
         note(context.folder, "measured", key, repr(parameters["x"]))
         return parameters["x"] ** 2
 '''
@@ -104,7 +104,7 @@ class Fire:
         self.folder, self.rounds = folder, rounds
         self.rng = random.Random(seed)
         self.mark = uuid.uuid4().hex
-        self.budget = max(8, 3 * rounds)
+        self.budget = 20 + 10 * rounds
         self.processes: dict[str, subprocess.Popen] = {}
         self.seen_results: set[str] = set()
         self.report = Report(kills={"planner": 0, "pool": 0, "worker": 0, "everything": 0})
@@ -118,6 +118,7 @@ class Fire:
         began = time.monotonic()
         try:
             self._keep_up()
+            self._wait_for_first_start(time.monotonic() + 60)
             for _ in range(self.rounds):
                 self._watch_for(self.rng.uniform(0.1, 0.9))
                 self._kill()
@@ -204,6 +205,10 @@ class Fire:
                     document = json.loads(path.read_bytes())
                     self.seen_results.add(f"{document['experiment']}.{document['attempt']}")
             time.sleep(0.005)
+
+    def _wait_for_first_start(self, until):
+        while not (self.folder / "tally.txt").exists() and time.monotonic() < until:
+            time.sleep(0.02)
 
     def _decide_interrupted(self):
         """Play the person who looks at the bench and decides."""

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from .kills import Fire
+from tests.system.kills import Fire
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds its own processes by /proc")
 

@@ -1,0 +1,203 @@
+"""Checks: what two tables of campaign.toml must agree on.
+
+In:    a draft: the document with its faulty values marked.
+Out:   mistakes.
+Never: repeats what a settings model says of one table alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from alchemy_async.config.base import show
+from alchemy_async.config.draft import Draft
+from alchemy_async.config.planner import default_n_initial
+from alchemy_async.config.space_settings import SENSES, CategoricalSettings
+from alchemy_async.config.translate import did_you_mean, path_text
+from alchemy_async.errors import Mistake, PointError
+
+if TYPE_CHECKING:
+    from alchemy_async.config.translate import Place
+    from alchemy_async.space import Space
+
+COLUMNS = ("experiment", "status", "worker", "attempt", "started_at", "finished_at", "origin", "reason", "iteration")
+MAX_GRID = 100_000
+
+_RENAME = "Rename one of the two."
+
+
+def check_names(draft: Draft) -> Iterator[Mistake]:
+    """Tell names that would give an export two columns of one name, ignoring case."""
+    objectives = draft.names("objectives")
+    taken = dict.fromkeys(COLUMNS, "a column of every export")
+    taken |= {f"{name}_sem".casefold(): f"the standard error of {path_text((name,))}" for _, name in objectives}
+    for section in ("parameters", "objectives"):
+        for i, name in draft.names(section):
+            at = path_text((section, i, "name"))
+            holder = taken.get(name.casefold())
+            if holder:
+                yield Mistake(at, f"is {show(name)}, the same name as {holder}, ignoring case", "Choose another name.")
+            elif section == "parameters" and name == "context":
+                yield Mistake(at, 'is "context", under which a driver gets its context', "Choose another name.")
+            taken.setdefault(name.casefold(), path_text((section, i)))
+
+
+def check_workers(draft: Draft) -> Iterator[Mistake]:
+    """Tell two groups of workers with one name or one instrument, ignoring case."""
+    for key in ("name", "instrument"):
+        taken: dict[str, str] = {}
+        for i, table in draft.tables("workers"):
+            value = table.get(key)
+            if isinstance(value, str):
+                other = taken.setdefault(value.casefold(), path_text(("workers", i)))
+                if other != path_text(("workers", i)):
+                    what = f"is {show(value)}, as in {other}, ignoring case"
+                    mend = _RENAME if key == "name" else "Let one group drive it."
+                    yield Mistake(path_text(("workers", i, key)), what, mend)
+
+
+def check_terms(draft: Draft) -> Iterator[Mistake]:
+    """Tell terms of constraints that are no numeric parameters."""
+    known = dict.fromkeys(name for _, name in draft.names("parameters"))
+    categorical = {t["name"] for _, t in draft.tables("parameters") if t.get("type") == "categorical" and t.get("name")}
+    for i, table in draft.tables("constraints"):
+        terms = table.get("terms")
+        for name in terms if isinstance(terms, dict) and known else ():
+            at = path_text(("constraints", i, "terms", name))
+            if name not in known:
+                mend = (
+                    did_you_mean(name, list(known))
+                    or f"The parameters are {', '.join(path_text((name,)) for name in known)}."
+                )
+                yield Mistake(at, "is not a parameter", mend)
+            elif name in categorical:
+                yield Mistake(at, "is categorical and has no number", "Leave it out of the terms.")
+
+
+def check_constraints(draft: Draft) -> Iterator[Mistake]:
+    """Tell constraints that no point within the bounds meets, each for itself."""
+    for i, table in draft.tables("constraints"):
+        reach = _reach(draft, table.get("terms"))
+        if reach is None:
+            continue
+        low, high = reach
+        for sense in SENSES:
+            bound = table.get(sense)
+            if bound is None:
+                continue
+            slack = 1e-6 * max(abs(bound), abs(low), abs(high))
+            if (sense != "at_least" and bound < low - slack) or (sense != "at_most" and bound > high + slack):
+                words = sense.replace("_", " ")
+                what = f"is {show(bound)}, but within the bounds the sum goes from {low:g} to {high:g}"
+                mend = f"No point would be {words} {show(bound)}: change it, the terms or the bounds."
+                yield Mistake(path_text(("constraints", i, sense)), what, mend)
+
+
+def _reach(draft: Draft, terms: object) -> tuple[float, float] | None:
+    if not isinstance(terms, dict) or not terms:
+        return None
+    low = high = 0.0
+    for name, coefficient in terms.items():
+        parameter = draft.parameters.get(name)
+        if parameter is None or isinstance(parameter, CategoricalSettings) or not _is_number(coefficient):
+            return None
+        ends = [coefficient * limit for limit in parameter.limits()]
+        low, high = low + min(ends), high + max(ends)
+    return low, high
+
+
+def check_budget(draft: Draft) -> Iterator[Mistake]:
+    """Tell a budget that can't be met: a target of several objectives, more experiments than points."""
+    budget = draft.table("budget")
+    if budget.get("target") is not None and len(list(draft.tables("objectives"))) > 1:
+        what = "is given, but there are several objectives"
+        yield Mistake("budget.target", what, "Leave it out: only a single objective can reach a target.")
+    n_points = math.prod(parameter.n_values() for parameter in draft.parameters.values())
+    experiments = budget.get("experiments")
+    if experiments is not None and experiments > n_points and _is_space_sound(draft):
+        what = f"is {experiments}, but there are only {n_points:.0f} different points"
+        yield Mistake("budget.experiments", what, f"Write at most {n_points:.0f}, or allow more values.")
+
+
+def check_initial(draft: Draft) -> Iterator[Mistake]:
+    """Tell an initial design that is more than the budget, or than a grid can be."""
+    initial, experiments = draft.table("planner", "initial"), draft.table("budget").get("experiments")
+    n, points = initial.get("n"), initial.get("points")
+    for key, count in (("n", n), ("points", len(points) if isinstance(points, list) else None)):
+        if count is not None and experiments is not None and count > experiments:
+            what = f"asks for {count} initial experiments, but the budget has {experiments}"
+            mend = f"Ask for fewer, or raise `budget.experiments` to {count} at least."
+            yield Mistake(f"planner.initial.{key}", what, mend)
+    if initial.get("method") == "grid" and _is_space_sound(draft):
+        n_nodes = _grid_size(draft, n or default_n_initial(len(draft.parameters), experiments))
+        if n_nodes > MAX_GRID:
+            what = f'is "grid", which here has {n_nodes:.3g} points; at most {MAX_GRID} can be listed'
+            yield Mistake("planner.initial.method", what, 'Write `method = "sobol"` or `"lhs"`.')
+
+
+def _grid_size(draft: Draft, n: int) -> float:
+    """Return how many nodes the smallest grid of at least ``n`` has, with as many levels on each axis."""
+    n_values = [parameter.n_values() for parameter in draft.parameters.values()]
+    levels = math.ceil(n ** (1 / len(n_values)) - 1e-9)
+    return math.prod(min(levels, count) for count in n_values)
+
+
+def _is_space_sound(draft: Draft) -> bool:
+    return 0 < len(draft.parameters) == len(list(draft.tables("parameters")))
+
+
+def check_points(draft: Draft) -> Iterator[Mistake]:
+    """Tell initial points outside the space, as far as it is known, and copies."""
+    points = draft.table("planner", "initial").get("points")
+    if not isinstance(points, list) or not points or not draft.parameters:
+        return
+    space = _sound_space(draft)
+    unsound = {name for _, name in draft.names("parameters")} - set(space.names)
+    checked = []
+    for i, point in enumerate(points):
+        at: Place = ("planner", "initial", "points", i)
+        if not isinstance(point, dict) or None in point.values():
+            continue
+        try:
+            checked.append((i, space.check({name: value for name, value in point.items() if name not in unsound})))
+        except PointError as error:
+            for mistake in error.mistakes:
+                place = at if mistake.path == "constraint" else (*at, mistake.path)
+                yield Mistake(path_text(place), mistake.what, mistake.mend)
+    if not unsound:
+        yield from _copies(space, checked)
+
+
+def _sound_space(draft: Draft) -> Space:
+    from alchemy_async.space import LinearConstraint, Space  # needs numpy; most files list no points
+
+    constraints = []
+    for _, table in draft.tables("constraints"):
+        senses = [sense for sense in SENSES if _is_number(table.get(sense))]
+        if _reach(draft, table.get("terms")) is not None and len(senses) == 1:
+            constraints.append(LinearConstraint(tuple(table["terms"].items()), senses[0], table[senses[0]]))
+    return Space(tuple(parameter.as_parameter() for parameter in draft.parameters.values()), tuple(constraints))
+
+
+def _copies(space: Space, checked: list[tuple[int, dict[str, float | int | str]]]) -> Iterator[Mistake]:
+    for k, (i, point) in enumerate(checked):
+        if space.is_copy(point, (other for _, other in checked[:k])):
+            at = path_text(("planner", "initial", "points", i))
+            yield Mistake(at, "is a copy of an earlier point", "Leave it out: a point is measured once.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+CHECKS: tuple[Callable[[Draft], Iterator[Mistake]], ...] = (
+    check_names,
+    check_terms,
+    check_constraints,
+    check_budget,
+    check_initial,
+    check_points,
+    check_workers,
+)
