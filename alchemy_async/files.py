@@ -12,6 +12,7 @@ import errno
 import json
 import math
 import os
+import re
 import stat
 import sys
 import time
@@ -20,9 +21,14 @@ from typing import Any
 
 MAX_BYTES = 4 * 1024 * 1024  # of one message; a bigger measurement belongs in a file that metadata names
 MAX_DEPTH = 32
+MAX_DIGITS = 300  # of an integer; more fit no float
 
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})  # what `link` says where it can't
+
+_PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _PLAIN
+_WRITE = os.O_WRONLY | os.O_CREAT | _PLAIN
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _WINDOWS = sys.platform == "win32"
 
 
@@ -49,11 +55,15 @@ def write_file(path: Path, data: bytes, *, durable: bool) -> None:
     """Write a whole file; if durable, fsync it.
 
     Raises:
-        OSError: If the disk refuses. The half-written file is taken away; a
-            failed fsync is never retried, because its pages may be gone.
+        OSError: If the disk refuses, or a symlink is in the way. The half-written
+            file is taken away; a failed fsync is never retried, because its
+            pages may be gone.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags, 0o644)
+    _write(path, data, os.O_TRUNC, durable=durable)
+
+
+def _write(path: Path, data: bytes, how: int, *, durable: bool) -> None:
+    descriptor = os.open(path, _WRITE | how, 0o644)
     try:
         try:
             view = memoryview(data)
@@ -85,24 +95,12 @@ def publish_once(staging: Path, final: Path, data: bytes) -> None:
     try:
         os.link(staging, final)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
-        _create_exclusively(final, data)
+        _write(final, data, os.O_EXCL, durable=True)
     finally:
         with contextlib.suppress(OSError):
             staging.unlink()
-
-
-def _create_exclusively(final: Path, data: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(final, flags, 0o644)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def publish_over(staging: Path, final: Path, data: bytes, *, durable: bool) -> None:
@@ -112,7 +110,12 @@ def publish_over(staging: Path, final: Path, data: bytes, *, durable: bool) -> N
         OSError: If the disk refuses; the last file is still there.
     """
     write_file(staging, data, durable=durable)
-    _replace(staging, final)
+    try:
+        _replace(staging, final)
+    except OSError:
+        with contextlib.suppress(OSError):
+            staging.unlink()
+        raise
     if durable:
         fsync_folder(final.parent)
 
@@ -120,11 +123,11 @@ def publish_over(staging: Path, final: Path, data: bytes, *, durable: bool) -> N
 def _replace(staging: Path, final: Path) -> None:
     for _ in range(50 if _WINDOWS else 0):  # Windows refuses while a reader has the file open
         try:
-            os.replace(staging, final)
+            staging.replace(final)
             return
         except PermissionError:
             time.sleep(0.01)
-    os.replace(staging, final)
+    staging.replace(final)
 
 
 def read_file(path: Path, *, limit: int = MAX_BYTES) -> bytes:
@@ -138,7 +141,7 @@ def read_file(path: Path, *, limit: int = MAX_BYTES) -> bytes:
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):  # looked at before opening: opening a device may act
             raise NotRegularFileError(f"{path.name!r} is not a regular file")
-        descriptor = os.open(path, _READ | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(path, _READ)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise NotRegularFileError(f"{path.name!r} is a symbolic link") from error
@@ -154,16 +157,27 @@ def read_file(path: Path, *, limit: int = MAX_BYTES) -> bytes:
 
 
 def dump_json(document: dict[str, Any]) -> bytes:
-    """Return a document as UTF-8 JSON, one key a line at the top level.
+    """Return a document as UTF-8 JSON, one line for each key and for each object of a list under it.
 
     Raises:
         ValueError: If it holds NaN or infinity.
     """
-    return (json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
+    lines = (f" {_compact(key)}: {_spread(value)}" for key, value in document.items())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _spread(value: object) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n  " + ",\n  ".join(map(_compact, value)) + "\n ]"
+    return _compact(value)
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def parse_json(data: bytes) -> dict[str, Any]:
-    """Read strict JSON: UTF-8, an object, no NaN or infinity, no key twice, not nested deeply.
+    """Read strict JSON: UTF-8, an object, no NaN, infinity or lone surrogate, no key twice, not nested deeply.
 
     Raises:
         ValueError: If it is anything else; the message says what.
@@ -174,18 +188,23 @@ def parse_json(data: bytes) -> dict[str, Any]:
             object_pairs_hook=_unique_keys,
             parse_constant=_refuse_constant,
             parse_float=_finite_float,
+            parse_int=_short_integer,
         )
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"is not UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:
-        what = "is empty" if not data.strip() else f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        what = (
+            "is empty" if not data.strip() else f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        )
         raise ValueError(what) from None
     if not isinstance(document, dict):
         raise ValueError("is not a JSON object")
     if not _is_shallow(document, MAX_DEPTH):
         raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
+    if _SURROGATE.search(data) and not _is_encodable(document):
+        raise ValueError("holds half a Unicode character (a lone surrogate)")
     return document
 
 
@@ -209,9 +228,23 @@ def _finite_float(text: str) -> float:
     return number
 
 
-def _is_shallow(document: Any, levels: int) -> bool:
+def _short_integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"holds an integer of {len(text)} digits, which is too large")
+    return int(text)
+
+
+def _is_shallow(document: object, levels: int) -> bool:
     if isinstance(document, dict):
         return levels > 0 and all(_is_shallow(value, levels - 1) for value in document.values())
     if isinstance(document, list):
         return levels > 0 and all(_is_shallow(value, levels - 1) for value in document)
+    return True
+
+
+def _is_encodable(document: dict[str, Any]) -> bool:
+    try:
+        _compact(document).encode()
+    except UnicodeEncodeError:
+        return False
     return True

@@ -6,6 +6,7 @@ Never: is imported by the package itself.
 """
 
 from alchemy_async.testing.driver_contract import DriverContract
+from alchemy_async.testing.planner_contract import PlannerContract
 from alchemy_async.testing.queue_contract import QueueContract
 
-__all__ = ["DriverContract", "QueueContract"]
+__all__ = ["DriverContract", "PlannerContract", "QueueContract"]

@@ -1,0 +1,230 @@
+"""Folder queue, a worker's end: reads ``pickup/``, writes ``dump/``.
+
+In:    the queue as the planner published it; beats and outcomes of one worker process.
+Out:   claims, heartbeats and results, each whole and at most once.
+Never: removes or overwrites a claim or a result, or runs a driver.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from pathlib import Path
+
+from alchemy_async.clock import Clock, SystemClock
+from alchemy_async.errors import FolderError, WireError
+from alchemy_async.experiment.records import AttemptKey, Outcome
+from alchemy_async.experiment.states import QueueState
+from alchemy_async.experiment.wire import Claim, Heartbeat, Offer, Result, Revision, WorkerState
+from alchemy_async.files import MAX_BYTES, dump_json, fsync_folder, publish_once, publish_over
+from alchemy_async.queues import News
+from alchemy_async.queues.layout import Layout, Staging, check_worker_name
+from alchemy_async.queues.reading import LatestMessages, parse_message, read_message
+
+_log = logging.getLogger(__name__)
+
+
+class FolderWorkerEnd:
+    """One worker's end of the two folders.
+
+    The first beat or claim removes what earlier processes of the same worker
+    left half-written: from then on its instrument's lock is held.
+
+    Args:
+        folder: The campaign folder; folders that are missing in it are made.
+        worker: The worker's name.
+        instance: Random text, unique to this process.
+        labels: What this worker can do; it claims only what requires no more.
+        idempotent: Whether an attempt that was cut off may simply be run again.
+        clock: Times publications.
+
+    Attributes:
+        idempotent: As above; may be set later, when the driver has been loaded.
+        published_at_monotonic: Seconds of ``clock`` right after the last result
+            became visible; None before the first.
+
+    Raises:
+        FolderError: If the folder can't be used, or the name can't be a worker's.
+        OSError: If the disk refuses.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        worker: str,
+        instance: str,
+        labels: tuple[str, ...] = (),
+        idempotent: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        check_worker_name(worker)
+        self._layout = Layout(folder)
+        self._layout.make()
+        self._worker, self._instance, self._labels = worker, instance, labels
+        self.idempotent = idempotent
+        self._clock = clock or SystemClock()
+        self._host, self._pid = socket.gethostname(), os.getpid()
+        self._staging = Staging(self._layout, worker, instance)
+        self._is_clean = False
+        self._queue = LatestMessages(Revision.from_wire)
+        self._campaign = ""
+        self._taken: set[AttemptKey] = set()  # listed, and nothing to be started: somebody's, or claimed here before
+        self._beat = 0
+        self.published_at_monotonic: float | None = None
+
+    def news(self) -> News | None:
+        """Read the queue's state; None while there is no queue.
+
+        Raises:
+            WireError: If the queue can't be read.
+            FolderError: If it belongs to another campaign than at first.
+            OSError: If the disk refuses.
+        """
+        queue = self._read_queue()
+        if queue is None:
+            return None
+        return News(queue.campaign, queue.revision, queue.state, frozenset(queue.cancel))
+
+    def claim(self) -> Offer | None:
+        """Claim the best attempt that this worker may run; None if there is none.
+
+        When it returns, the claim is durable and nobody else can start the attempt.
+
+        Raises:
+            OSError: If the disk refuses; nothing may be started.
+            WireError: If the queue can't be read.
+            FolderError: If it belongs to another campaign than at first.
+        """
+        queue = self._read_queue()
+        if queue is None or queue.state is not QueueState.RUNNING:
+            return None
+        self._layout.check()
+        for offer in queue.offers:
+            if offer.key not in self._taken and set(offer.requires) <= set(self._labels) and self._take(offer, queue):
+                return offer
+        return None
+
+    def beat(self, state: WorkerState, holds: AttemptKey | None = None) -> None:
+        """Say that this worker lives and what it holds.
+
+        Raises:
+            OSError: If the disk refuses.
+        """
+        self._layout.check()
+        self._beat += 1
+        heartbeat = Heartbeat(
+            self._worker, self._instance, self._beat, state, holds, self._campaign, self._host, self._pid, self._labels
+        )
+        path = self._layout.heartbeat(self._worker)
+        publish_over(self._stage(), path, dump_json(heartbeat.to_wire()), durable=False)
+
+    def report(self, key: AttemptKey, outcome: Outcome) -> None:
+        """Publish a result, durably and once; a repetition does nothing.
+
+        Metadata that make it larger than a message may be are left out, with a
+        warning: the measurement matters more.
+
+        Raises:
+            OSError: If the disk refuses, or something else lies under the result's
+                name (the planner takes it away); try again, nothing was lost.
+            FolderError: If there never was a queue that says which campaign this is.
+        """
+        self._layout.check()
+        if not self._campaign and self._read_queue() is None:
+            raise FolderError(
+                f"{self._layout.queue_file} does not exist, so that the result of {key} belongs to no campaign. "
+                f"Start `alchemy-async plan {self._layout.folder}`."
+            )
+        path = self._layout.result(self._worker, key)
+        try:
+            publish_once(self._stage(), path, self._write_result(key, outcome))
+            self.published_at_monotonic = self._clock.monotonic()
+        except FileExistsError:
+            if not self._is_reported(key):
+                raise
+        self._taken.add(key)
+        fsync_folder(self._layout.dump)
+
+    def previous_beat(self) -> Heartbeat | None:
+        """Return the last beat under this worker's name, of any process on any machine; None if there is none.
+
+        Raises:
+            OSError: If the disk refuses.
+        """
+        try:
+            return Heartbeat.from_wire(parse_message(read_message(self._layout.heartbeat(self._worker))))
+        except (FileNotFoundError, WireError):
+            return None
+
+    def _read_queue(self) -> Revision | None:
+        try:
+            queue = self._queue.read(self._layout.queue_file)
+        except FileNotFoundError:
+            return None
+        except WireError as error:
+            raise type(error)(
+                f"{self._layout.queue_file} can't be read: {error}. Only the planner may write it; "
+                "its next revision replaces it.",
+                field=error.field,
+            ) from error
+        self._campaign = self._campaign or queue.campaign
+        if queue.campaign != self._campaign:
+            raise FolderError(
+                f"{self._layout.queue_file} belongs to campaign {queue.campaign!r}, and {self._worker} works for "
+                f"{self._campaign!r}. Start `alchemy-async work {self._layout.folder}` again."
+            )
+        return queue
+
+    def _take(self, offer: Offer, queue: Revision) -> bool:
+        path = self._layout.claim(offer.key)
+        own = Claim(
+            self._campaign, offer.key, queue.revision, offer.parameters,
+            self._worker, self._instance, self._host, self._pid, self.idempotent,
+        )  # fmt: skip
+        if self._layout.is_claimed(offer.key):  # a cheap first look; the link decides
+            is_mine = self._is_claimed_by_me(path)
+        else:
+            try:
+                publish_once(self._stage(), path, dump_json(own.to_wire()))
+                is_mine = True
+            except FileExistsError:
+                is_mine = self._is_claimed_by_me(path)
+        if is_mine:
+            fsync_folder(self._layout.claims)  # before anything is started: a power cut must not offer it again
+        self._taken.add(offer.key)
+        return is_mine
+
+    def _is_claimed_by_me(self, path: Path) -> bool:
+        """Return whether the claim is this process's: the disk took it, and its answer was lost."""
+        try:
+            return Claim.from_wire(parse_message(read_message(path))).instance == self._instance
+        except (FileNotFoundError, WireError):
+            return False  # the name is taken all the same
+
+    def _is_reported(self, key: AttemptKey) -> bool:
+        try:
+            path = self._layout.result(self._worker, key)
+            lies_there = Result.from_wire(parse_message(read_message(path)))
+        except (FileNotFoundError, WireError):
+            return False
+        return (lies_there.campaign, lies_there.worker, lies_there.key) == (self._campaign, self._worker, key)
+
+    def _write_result(self, key: AttemptKey, outcome: Outcome) -> bytes:
+        document = Result(self._campaign, key, self._worker, outcome).to_wire()
+        data = dump_json(document)
+        if len(data) <= MAX_BYTES:
+            return data
+        _log.warning(
+            "The result of %s has %d bytes and may have %d: its metadata are left out. "
+            "Let the driver keep large measurements in a file and name it in metadata.",
+            key, len(data), MAX_BYTES,
+        )  # fmt: skip
+        return dump_json(document | {"metadata": {"left_out": f"{len(data)} bytes, more than a message may have"}})
+
+    def _stage(self) -> Path:
+        if not self._is_clean:
+            self._staging.clean()
+            self._is_clean = True
+        return self._staging.next()

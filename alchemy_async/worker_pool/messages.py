@@ -1,0 +1,123 @@
+"""Messages: what passes through the pipes between the pool and one worker.
+
+In:    plans and orders from the pool; notes from the worker.
+Out:   the same at the other end, as bytes; and the exit codes a worker ends with.
+Never: carries an experiment or a measurement; those go through the folders.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """All that a worker process is told at its start.
+
+    Args:
+        folder: The campaign folder, absolute.
+        worker: Its name, such as ``reactor-1``.
+        driver: Name of the driver, such as ``my_lab:reaction``.
+        options: What the driver is given.
+        labels: What this worker can do; an experiment may require some.
+        timeout_s: How long a measurement may take before it is broken off.
+        lease_s: How long its claims live without a heartbeat; it beats four times as often.
+        grace_s: How long a measurement may take to break off before its process is given up.
+        instrument: Name of the instrument on this machine; None: folder and worker name it.
+        objectives: Names of the objectives.
+        must_recover: Whether the process before this one died with the instrument in its hands.
+    """
+
+    folder: Path
+    worker: str
+    driver: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    timeout_s: float = 3600.0
+    lease_s: float = 30.0
+    grace_s: float = 30.0
+    instrument: str | None = None
+    objectives: tuple[str, ...] = ()
+    must_recover: bool = False
+
+    @property
+    def instrument_name(self) -> str:
+        """What the instrument's lock on this machine is named after."""
+        return self.instrument or f"{self.folder} {self.worker}"
+
+
+class Order(StrEnum):
+    """What the pool tells a worker; ``stop`` includes ``drain``."""
+
+    WAKE = "wake"
+    DRAIN = "drain"
+    STOP = "stop"
+
+
+class Ending(IntEnum):
+    """Exit codes of a worker process; any other is a crash.
+
+    ``RECOVERED``: the instrument is safe, a worker may start on it.
+    ``UNRECOVERED``: told to stop before the instrument was safe.
+    ``HUNG``: the driver did not come back; its process was given up.
+    """
+
+    FINISHED = 0
+    RECOVERED = 71
+    UNRECOVERED = 72
+    HUNG = 73
+
+
+class Topic(StrEnum):
+    """What a note is about."""
+
+    WAITING = "waiting"
+    SICK = "sick"
+    READY = "ready"
+    STARTED = "started"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a worker tells the pool.
+
+    Args:
+        topic: What it is about.
+        text: A sentence for people.
+        about: Ids, such as ``experiment=e0001 attempt=1``.
+        n_completed: Experiments completed by this process so far; a lost note does no harm.
+        n_other: Experiments that ended otherwise.
+        busy_s: Seconds in which it measured.
+    """
+
+    topic: Topic
+    text: str = ""
+    about: str = ""
+    n_completed: int = 0
+    n_other: int = 0
+    busy_s: float = 0.0
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether a person should look."""
+        return self.topic in (Topic.WAITING, Topic.SICK)
+
+    def line(self, worker: str) -> str:
+        """Return the note as a line of a log."""
+        return " ".join(part for part in (self.about, f"worker={worker}", self.topic, self.text) if part)
+
+    def to_bytes(self) -> bytes:
+        """Return the note as one line of JSON, short enough to be written to a pipe whole."""
+        return json.dumps(asdict(self) | {"text": self.text[:400]}, ensure_ascii=False).encode(errors="replace")
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Note:
+        """Read a note."""
+        document = json.loads(data)
+        return cls(**document | {"topic": Topic(document["topic"])})
