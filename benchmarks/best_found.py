@@ -35,11 +35,12 @@ def run(problem: str, strategy: str, budget: int, seed: int) -> dict[str, float]
     """Run one campaign; return the best value and the mean time of an ask in seconds."""
     document = tomllib.loads(template(problem))
     document["budget"] = {"experiments": budget}
-    document["planner"] = {"strategy": strategy, "seed": seed, "look_ahead": 1}
+    options = document["planner"].get("options", {}) if strategy == "bayesian" else {}
+    document["planner"] = {"strategy": strategy, "seed": seed, "look_ahead": 1, "options": options}
     group = document["workers"][0]
     group["options"].pop("durations", None)
     settings = check_campaign(document, source=f"example {problem}")
-    planner = load_planner(strategy, settings.as_space(), settings.as_objectives(), {})
+    planner = load_planner(strategy, settings.as_space(), settings.as_objectives(), settings.planner.options)
     with tempfile.TemporaryDirectory() as folder:
         driver = load_driver(group["driver"], group["options"], Path(folder))
         lab = Lab(settings, planner, driver, Path(folder), n_workers=3, durations=(5.0, 30.0), seed=seed)

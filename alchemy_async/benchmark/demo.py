@@ -58,6 +58,7 @@ experiments = {budget}
 
 [planner]
 strategy = "bayesian"
+options = {{ noise = "none" }}   # the simulation repeats exactly
 seed = {seed}
 
 [[workers]]

@@ -1,0 +1,68 @@
+"""The commands: thin; each opens what it needs, calls one room, and says what became of it.
+
+In:    the command line.
+Out:   words or JSON on stdout, complaints on stderr, an exit code.
+Never: decides about experiments, or loads torch, numpy or pydantic before a command needs them.
+
+    start, daemons, see, steer, reset     the commands, as `--help` groups them
+    console, arguments, site              errors and logging; arguments that recur; the folder, opened
+    demo_view | staging | picture, render, beats | table | leftovers
+                                          what stands behind demo | stage | status | export | clear
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from alchemy_async.cli import daemons, reset, see, start, steer
+from alchemy_async.cli.console import EPILOG, Commands, Verbose
+
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Start here": (start.init, start.demo),
+    "The two daemons": (daemons.plan, daemons.work),
+    "See": (see.status, see.export),
+    "Steer": (
+        steer.stage,
+        steer.pause,
+        steer.resume,
+        steer.drain,
+        steer.requeue,
+        steer.abandon,
+        steer.cancel,
+        steer.move,
+    ),
+    "Reset": (reset.clear,),
+}
+
+app = typer.Typer(
+    cls=Commands, epilog=EPILOG, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from alchemy_async import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Choose the next experiment while the last ones still run: a planner and a worker pool around two folders."""
+
+
+def main() -> None:
+    """Run the command that the command line names."""
+    app(prog_name="alchemy-async")

@@ -6,6 +6,6 @@ Never: reads a folder of the queue, asks a planner, or changes what has ended.
 """
 
 from alchemy_async.ledger.change import Change, Ingested
-from alchemy_async.ledger.ledger import Ledger
+from alchemy_async.ledger.ledger import Ledger, planner_lock
 
-__all__ = ["Change", "Ingested", "Ledger"]
+__all__ = ["Change", "Ingested", "Ledger", "planner_lock"]

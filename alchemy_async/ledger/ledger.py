@@ -83,9 +83,9 @@ class Ledger:
                 change.note("created", name=name)
         if self.meta("name") != name or json.loads(self.meta("study") or "{}") != json.loads(json.dumps(study)):
             raise LedgerError(
-                f"{path} holds the campaign {self.meta('name')!r} with other parameters, objectives or constraints than "
-                "campaign.toml now says, so its results can't be compared. Put campaign.toml back, or start over with "
-                "`alchemy-async clear` (which archives the ledger), or use another folder."
+                f"{path} holds the campaign {self.meta('name')!r} with other parameters, objectives or constraints "
+                "than campaign.toml now says, so its results can't be compared. Put campaign.toml back, or start over "
+                "with `alchemy-async clear` (which archives the ledger), or use another folder."
             )
 
     def close(self) -> None:
@@ -184,8 +184,8 @@ class Ledger:
         """Return every point that each queued experiment has been offered with, by id."""
         points: dict[str, list[Point]] = {}
         for row in self._db.execute(
-            "SELECT points.experiment, points.parameters FROM experiments"
-            " JOIN points ON points.experiment = experiments.id WHERE experiments.state = 'queued' ORDER BY points.rowid"
+            "SELECT points.experiment, points.parameters FROM experiments JOIN points"
+            " ON points.experiment = experiments.id WHERE experiments.state = 'queued' ORDER BY points.rowid"
         ):
             points.setdefault(row["experiment"], []).append(json.loads(row["parameters"]))
         return points
@@ -315,3 +315,8 @@ class Ledger:
             (last,),
         )
         return [max(row["s"], 0.0) for row in found][::-1]
+
+
+def planner_lock(path: Path) -> Path:
+    """Return the lock that whoever plans from this ledger holds; ``planner.lock`` beside ``campaign.db``."""
+    return path.with_name("planner.lock" if path.name == "campaign.db" else f"{path.stem}.planner.lock")

@@ -126,7 +126,7 @@ CREATE TRIGGER attempts_stay BEFORE DELETE ON attempts BEGIN SELECT RAISE(ABORT,
 CREATE TRIGGER outcomes_stay BEFORE DELETE ON outcomes BEGIN SELECT RAISE(ABORT, 'nothing is deleted'); END;
 CREATE TRIGGER events_stay BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'nothing is deleted'); END;
 CREATE TRIGGER events_final BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'an event never changes'); END;
-"""
+"""  # noqa: S608 - made of constants alone
 
 
 def connect(path: Path, *, create: bool) -> sqlite3.Connection:
@@ -166,9 +166,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
         if not create:
             raise LedgerError(f"{path} is empty: the campaign was never started. `alchemy-async plan` starts it.")
         # One transaction: after a power cut there is either no table or every table.
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
-        )
+        signature = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
+        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} {signature} COMMIT;")
         files.fsync_folder(path.parent)
 
 

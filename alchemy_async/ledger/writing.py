@@ -36,6 +36,13 @@ class Writer:
             else:
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
+    def set_limits(self, *, experiments: int | None, starts: int | None) -> None:
+        """Set the budget that every later change must keep to; None: no limit."""
+        self.set_meta(
+            budget=None if experiments is None else str(experiments),
+            max_started=None if starts is None else str(starts),
+        )
+
     def next_revision(self) -> int:
         """Return the number of the next revision of the queue."""
         row = self._db.execute("SELECT value FROM meta WHERE key = 'revision'").fetchone()
@@ -139,8 +146,8 @@ class Writer:
         if limit is not None and taken + tally["completed"] >= limit:
             raise BudgetError(
                 f"All {limit} places of the budget are taken: {tally['completed']} completed, "
-                f"{tally['running']} running, {tally['queued']} queued, {tally['interrupted']} interrupted. Raise budget.experiments in campaign.toml "
-                "and restart `plan`, or cancel a queued experiment."
+                f"{tally['running']} running, {tally['queued']} queued, {tally['interrupted']} interrupted. "
+                "Raise budget.experiments in campaign.toml and restart `plan`, or cancel a queued experiment."
             )
         if self._n_starts_left() <= 0:
             raise BudgetError(

@@ -26,7 +26,8 @@ class Planner(Protocol):
             history: Observations so far, and points that were refused.
             pending: Points chosen and not yet observed.
             n: How many points to suggest, > 0.
-            seed: Seed of every random choice.
+            seed: Seed of every random choice. A campaign passes the same one at each
+                ask, so that a sequence can be gone on with: mix in how much is known.
 
         Returns:
             At most ``n`` suggestions, none a copy of another, of a pending or of

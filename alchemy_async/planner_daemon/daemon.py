@@ -68,14 +68,9 @@ class PlannerDaemon:
     def start(self) -> None:
         """Take over where the ledger stands, and open the campaign if it is new."""
         budget = self._settings.budget
-        most = budget.most_started()
         with self._ledger.change() as change:
-            change.set_meta(
-                budget=None if budget.experiments is None else str(budget.experiments),
-                max_started=None if most is None else str(most),
-                state=str(QueueState.RUNNING),
-                ended=None,
-            )
+            change.set_limits(experiments=budget.experiments, starts=budget.most_started())
+            change.set_meta(state=str(QueueState.RUNNING), ended=None)
             change.note("planner_started")
         self._collect()
         self._refresher.open_campaign()

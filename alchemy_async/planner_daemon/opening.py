@@ -65,6 +65,6 @@ class Filler:
             from alchemy_async.planner.load import load_planner
 
             self._planner = load_planner("sobol", self._space, self._settings.as_objectives(), {})
-        seed = derived_seed(self._seed, "fill", len(history.observations), len(pending))
+        seed = derived_seed(self._seed, "initial")  # a Sobol design is gone on with
         found = self._planner.ask(history, pending, n, seed)
         return [Suggestion(point.parameters, "fill", "space-filling: no model yet") for point in found]

@@ -31,10 +31,10 @@ class _Asked:
     """What the question that is on its way knew."""
 
     revisable: tuple[str, ...]
-    n_learnt: int
     n_observations: int
     n_pending: int
     n: int
+    signature: tuple[int, ...]
 
 
 class Refresher:
@@ -133,11 +133,10 @@ class Refresher:
         if n == 0 or self.is_exhausted:
             return
         pending = self._pending(revisable)
-        self._asked = _Asked(
-            tuple(experiment.id for experiment in revisable), n_learnt, len(history.observations), len(pending), n
-        )
+        ids = tuple(experiment.id for experiment in revisable)
+        self._asked = _Asked(ids, len(history.observations), len(pending), n, self._signature())
         self._conditioned_on = n_learnt
-        self._asker.start(Question(history, pending, n, opening.derived_seed(self._seed, "ask", n_learnt)))
+        self._asker.start(Question(history, pending, n, opening.derived_seed(self._seed, "ask")))
 
     def _pending(self, revisable: Sequence[Experiment]) -> tuple[Point, ...]:
         """Every point chosen and not yet observed, except what this ask may replace.
@@ -160,12 +159,12 @@ class Refresher:
             return False
         self._n_failed_asks = 0
         self._has_model = True
-        self._settle(asked, answer)
-        if not answer.suggestions:
-            self._barren = self._signature()
+        if not self._settle(asked, answer):
+            self._barren = asked.signature  # the same question would bring the same answer
         return True
 
-    def _settle(self, asked: _Asked, answer: Answer) -> None:
+    def _settle(self, asked: _Asked, answer: Answer) -> bool:
+        """Put suggestions under their ids; tell whether any of them found a place."""
         revisable = {experiment.id: experiment for experiment in self._ledger.revisable()}
         since = [self._ledger.experiment(name) for name in asked.revisable if name not in revisable]
         held = self._ledger.experiments(State.RUNNING, State.INTERRUPTED)
@@ -186,6 +185,7 @@ class Refresher:
             change.record_ask(
                 n=asked.n, n_observations=asked.n_observations, n_pending=asked.n_pending, seconds=answer.seconds
             )
+        return bool(placement.revisions or placement.additions)
 
     def _note_failure(self, answer: Answer) -> None:
         self._n_failed_asks += 1

@@ -22,7 +22,7 @@ from alchemy_async import locks
 from alchemy_async.clock import Clock, SystemClock
 from alchemy_async.config import CampaignSettings, load_campaign
 from alchemy_async.errors import FolderError
-from alchemy_async.ledger import Ledger
+from alchemy_async.ledger import Ledger, planner_lock
 from alchemy_async.planner_daemon.asker import PlannerRecipe, ProcessAsker
 from alchemy_async.planner_daemon.daemon import PlannerDaemon
 from alchemy_async.planner_daemon.ending import Summary
@@ -33,16 +33,6 @@ log = logging.getLogger(__name__)
 
 _POLL_LEDGER_S = 0.5
 _RETRY_S = (1.0, 30.0)
-
-
-def ledger_path(folder: Path, settings: CampaignSettings) -> Path:
-    """Return where a campaign's ledger lies."""
-    return (folder / (settings.campaign.ledger or "campaign.db")).resolve()
-
-
-def lock_path(ledger: Path) -> Path:
-    """Return the lock that the planner of a ledger holds."""
-    return ledger.parent / "planner.lock"
 
 
 def run_planner(folder: Path, *, clock: Clock | None = None) -> Summary | None:
@@ -61,10 +51,10 @@ def run_planner(folder: Path, *, clock: Clock | None = None) -> Summary | None:
         settings.planner.strategy, settings.as_space(), settings.as_objectives(), dict(settings.planner.options), folder
     )
     recipe.make()  # a campaign that this planner can't plan is refused before anything is written
-    path = ledger_path(folder, settings)
+    path = settings.ledger_path(folder)
     with ExitStack() as stack:
         mend = f"Stop it there (Ctrl-C, or `alchemy-async drain {folder}`), or plan another folder."
-        stack.enter_context(locks.hold(lock_path(path), what=f"a planner for {folder}", mend=mend))
+        stack.enter_context(locks.hold(planner_lock(path), what=f"a planner for {folder}", mend=mend))
         _check_ledger_is_there(Layout(folder), path)
         ledger = stack.enter_context(
             Ledger.create(path, name=settings.campaign.name, study=settings.study(), clock=clock)
@@ -140,8 +130,8 @@ def _seed(ledger: Ledger, settings: CampaignSettings) -> int:
 def _check_ledger_is_there(layout: Layout, ledger: Path) -> None:
     if layout.queue_file.exists() and not ledger.exists():
         raise FolderError(
-            f"{layout.queue_file} is the queue of a campaign, and its ledger {ledger} is missing. Put the ledger back, or "
-            f"clear the folder with `alchemy-async clear {layout.folder}`."
+            f"{layout.queue_file} is the queue of a campaign, and its ledger {ledger} is missing. Put the ledger back, "
+            f"or clear the folder with `alchemy-async clear {layout.folder}`."
         )
 
 

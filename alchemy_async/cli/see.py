@@ -1,0 +1,68 @@
+"""Commands that only look: `status` and `export`.
+
+In:    a campaign folder; daemons may run or not.
+Out:   a picture for people, JSON or CSV for programs, on stdout.
+Never: changes anything.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from alchemy_async.cli.arguments import HERE, Folder, Json
+from alchemy_async.cli.site import open_site
+
+
+class TableFormat(StrEnum):
+    """What `export` writes."""
+
+    CSV = "csv"
+    JSON = "json"
+
+
+def status(folder: Folder = HERE, as_json: Json = False) -> None:
+    """Show where the campaign stands: budget, best result, workers, what is pending, what happened last.
+
+    Works with and without running daemons. The object of --json has the keys
+    campaign, state (new, running, paused, draining, stopped), wanted, ended,
+    planner, counts, budget, best, workers, pending and events.
+    """
+    from alchemy_async.cli.picture import take
+
+    picture = take(open_site(folder))
+    if as_json:
+        typer.echo(json.dumps(picture, ensure_ascii=False))
+        return
+    from alchemy_async.cli.render import show
+
+    show(picture)
+
+
+def export(
+    folder: Folder = HERE,
+    table_format: Annotated[TableFormat, typer.Option("--format", help="CSV, or a JSON list.")] = TableFormat.CSV,
+    with_all: Annotated[
+        bool, typer.Option("--all", help="Also results that do not count: conflicting and superseded ones.")
+    ] = False,
+) -> None:
+    """Write every experiment as a row to stdout, numbers in full precision.
+
+    Columns: experiment, status, the parameters as run, the objectives, their
+    standard errors (OBJECTIVE_sem), worker, attempt, started_at, finished_at,
+    origin, reason, iteration. Every experiment has a row, whatever its status;
+    after it come its replicates, with that as their status.
+    """
+    from alchemy_async.cli import table
+
+    site = open_site(folder)
+    with site.open_ledger() as ledger:
+        rows = table.rows(ledger, site.settings, with_all=with_all)
+        if table_format is TableFormat.CSV:
+            table.write_csv(sys.stdout, table.columns(site.settings), rows)
+        else:
+            table.write_json(sys.stdout, rows)

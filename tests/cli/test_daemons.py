@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from alchemy_async import locks
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "alchemy_async", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_two_commands_run_a_campaign_to_its_end_and_sum_it_up(folder, status):
+    with start("work", folder) as pool, start("plan", folder) as planner:
+        summary, log = planner.communicate(timeout=90)
+        pool_log = pool.communicate(timeout=30)[1]
+
+    assert (planner.returncode, pool.returncode) == (0, 0), log + pool_log
+    assert "budget met, 5 of 5 experiments completed" in summary
+    assert "Best yield" in summary
+    assert status()["counts"]["completed"] == 5
+
+
+def test_interrupting_the_planner_ends_it_properly_with_a_log_in_json(folder):
+    with start("plan", folder, "--log-format", "json") as planner:
+        first = json.loads(planner.stderr.readline())
+        planner.send_signal(signal.SIGINT)
+        summary, rest = planner.communicate(timeout=30)
+
+    assert "planner started" in first["message"]
+    assert (planner.returncode, summary) == (0, "")
+    assert "goes on from here" in json.loads(rest.splitlines()[-1])["message"]
+
+
+def test_a_second_planner_is_refused_and_told_who_the_first_is(run, folder):
+    with locks.hold(folder / "planner.lock", what="a planner", mend=""):
+        refused = run("plan")
+
+    assert refused.exit_code == 3
+    assert f"process {os.getpid()}" in refused.stderr
+
+
+def test_a_second_pool_of_one_name_is_refused(run, folder):
+    with locks.hold(locks.machine_lock_path(f"pool pool {folder}"), what="a pool", mend=""):
+        refused = run("work")
+
+    assert refused.exit_code == 3
+
+
+@pytest.mark.parametrize("command", ["plan", "work", "status", "export", "pause", "clear"])
+def test_a_folder_without_a_campaign_is_told_how_to_make_one(command, run, folder):
+    (folder / "campaign.toml").unlink()
+
+    refused = run(command)
+
+    assert refused.exit_code == 1
+    assert "alchemy-async init" in refused.stderr
+
+
+def test_the_number_of_workers_may_be_given_at_the_start(run, folder):
+    refused = run("work", "--workers", "0")
+
+    assert refused.exit_code == 2
