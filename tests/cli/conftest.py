@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 from datetime import timedelta
@@ -63,6 +64,15 @@ DRIVER = """
 def reaction(temperature, solvent):
     return temperature / 4 + (1 if solvent == "DMF" else 0)
 """
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before():
+    """Take away the handlers that a command leaves for the rest of its process."""
+    handlers, level = list(logging.root.handlers), logging.root.level
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.fixture

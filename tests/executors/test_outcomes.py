@@ -31,7 +31,7 @@ def test_a_number_of_any_make_is_the_value_of_the_only_objective(number):
 @pytest.mark.parametrize(
     "returned",
     [True, np.True_, "2.0", None, float("nan"), float("inf"), 10**400, [2.0], np.array([2.0]), 2j, object(), {}],
-    ids=repr,
+    ids=lambda value: "object" if type(value) is object else repr(value),
 )
 def test_what_is_no_finite_number_is_refused(returned):
     with pytest.raises(BadResultError, match=r"[Rr]eturn "):

@@ -57,7 +57,7 @@ class Guesser:
 
     def ask(self, history, pending, n, seed):
         self.questions.append((history, tuple(pending), n, seed))
-        rng = random.Random(f"{seed}/{len(pending)}")
+        rng = random.Random(f"{seed}/{len(history.observations)}/{len(pending)}")
         return [Suggestion({"x": rng.random()}) for _ in range(n)]
 
 

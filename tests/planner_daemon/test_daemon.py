@@ -6,7 +6,7 @@ import pytest
 
 from alchemy_async.clock import to_wire
 from alchemy_async.errors import FolderError
-from alchemy_async.experiment import AttemptKey, QueueState, State, Status, WorkerState
+from alchemy_async.experiment import AttemptKey, QueueState, State, Status, Suggestion, WorkerState
 
 from .conftest import LateAsker
 
@@ -485,6 +485,22 @@ def test_an_exhausted_space_ends_the_campaign_with_a_message(lab):
         here.report(worker, type("Offer", (), {"key": held.key, "parameters": held.parameters})())
 
     assert "exhausted" in summary.reason
+
+
+def test_a_planner_that_always_says_the_same_is_not_asked_again_until_something_changes(lab):
+    here = lab(n_initial=2, look_ahead=2, budget="experiments = 20")
+    here.planner.ask = lambda *question: here.planner.questions.append(question) or [Suggestion({"x": 0.5})]
+    worker = here.worker()
+    here.step()
+    here.run_one(worker)
+    here.run_one(worker)
+    here.step(5)
+    n_asked = len(here.planner.questions)
+
+    here.step(20)
+
+    assert here.ledger.tally()[State.QUEUED] == 1
+    assert len(here.planner.questions) == n_asked
 
 
 def test_the_queue_of_another_campaign_is_refused(lab, tmp_path):
