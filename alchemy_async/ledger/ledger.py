@@ -307,6 +307,11 @@ class Ledger:
         found = self._db.execute("SELECT seconds FROM asks ORDER BY id DESC LIMIT ?", (-1 if last is None else last,))
         return [row["seconds"] for row in found][::-1]
 
+    def point_seconds(self, last: int) -> list[float]:
+        """Return how long the last asks took for each point that they were asked for, in seconds."""
+        found = self._db.execute("SELECT seconds / n AS s FROM asks ORDER BY id DESC LIMIT ?", (last,))
+        return [row["s"] for row in found][::-1]
+
     def duration_seconds(self, last: int) -> list[float]:
         """Return how long the last completed experiments took on their instruments, in seconds."""
         found = self._db.execute(

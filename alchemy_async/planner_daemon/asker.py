@@ -179,6 +179,12 @@ class ProcessAsker:
         except (OSError, ValueError) as error:
             self._settle(Answer((), 0.0, f"the planner's process can't be reached: {error}"))
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether an answer can be taken."""
+        with self._lock:
+            return self._answer is not None
+
     def take(self) -> Answer | None:
         """Take the answer, if it is there."""
         with self._lock:
@@ -233,6 +239,8 @@ class ProcessAsker:
 def _serve(connection: Connection, recipe: PlannerRecipe) -> None:
     """Answer questions until the other end is gone; runs in the planner's own process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the daemon decides
+    with contextlib.suppress(AttributeError, OSError):
+        os.nice(10)  # instruments and the daemon go first: a planner that thinks must not delay a claim
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # measured: a second thread gains nothing below 200 observations
     planner: Planner | None = None
     failure = ""

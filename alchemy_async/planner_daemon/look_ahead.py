@@ -1,39 +1,64 @@
-"""Look-ahead: how many experiments the queue holds ready beyond the idle workers.
+"""Look-ahead: how many experiments the queue holds ready, and how many points one ask is for.
 
-In:    measured ask times and experiment times, the number of workers, the setting.
-Out:   a depth.
+In:    measured times of asks and experiments, the number of workers, the setting.
+Out:   a depth beyond the idle workers; the size of a round.
 Never: asks, or knows which experiments.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean, median
 
 MAX_DEPTH = 64  # a queue deeper than this is stale before it is read
 
 
-def depth(setting: int | str, *, n_workers: int, ask_s: Sequence[float], duration_s: Sequence[float]) -> int:
-    """Return the look-ahead depth.
+@dataclass(frozen=True)
+class Pace:
+    """How quick planner and instruments have been.
 
-    While one ask runs, ``n_workers * ask / duration`` workers become free; twice
-    that many experiments are held ready, because both times vary.
+    Args:
+        n_workers: Workers that live, > 0.
+        point_s: How long the last asks took for each point that they were asked for, in seconds.
+        duration_s: How long the last experiments took, in seconds.
+    """
+
+    n_workers: int
+    point_s: tuple[float, ...] = ()
+    duration_s: tuple[float, ...] = ()
+
+    @property
+    def n_freed(self) -> float | None:
+        """Workers that become free while the planner thinks about one point; None before anything was measured."""
+        mean_s = fmean(self.duration_s) if self.duration_s else 0.0
+        if not self.point_s or mean_s <= 0:
+            return None
+        return self.n_workers * median(self.point_s) / mean_s
+
+
+def depth(setting: int | str, pace: Pace) -> int:
+    """Return the look-ahead depth: twice what is taken meanwhile, because both times vary.
 
     Args:
         setting: A number, which is taken as it is, or ``auto``.
-        n_workers: Workers that live.
-        ask_s: How long the last asks took, in seconds.
-        duration_s: How long the last experiments took, in seconds.
+        pace: What was measured.
 
     Returns:
-        The depth, >= 0; with ``auto`` at least 1.
+        The depth, >= 0; with ``auto`` from 1 to `MAX_DEPTH`.
     """
     if not isinstance(setting, str):
         return setting
-    if not ask_s or not duration_s:
-        return 1
-    mean_s = fmean(duration_s)
-    if mean_s <= 0:
+    return 1 if pace.n_freed is None else min(max(math.ceil(2 * pace.n_freed), 1), MAX_DEPTH)
+
+
+def round_size(pace: Pace) -> int:
+    """Return how many points one ask is for, at most.
+
+    As many as the planner can think about before the next worker becomes free,
+    so that no answer is old before it comes; where it can't keep up with one at
+    a time, as many as become free meanwhile.
+    """
+    if pace.n_freed is None or pace.n_freed == 0:
         return MAX_DEPTH
-    return min(max(math.ceil(2 * n_workers * median(ask_s) / mean_s), 1), MAX_DEPTH)
+    return min(max(math.floor(1 / pace.n_freed), math.ceil(pace.n_freed), 1), MAX_DEPTH)

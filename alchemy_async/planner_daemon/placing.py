@@ -15,6 +15,8 @@ import numpy as np
 from alchemy_async.experiment import Suggestion
 from alchemy_async.space import Point, Space
 
+NEAR_DISTANCE = 0.02  # a suggestion this near to a point it did not know of would not have been made
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -39,7 +41,7 @@ def place(
         suggestions: The best first.
         space: For distances.
         taken: Points that a worker claimed while the ask ran, and that the ask
-            did not know as pending: each makes the suggestion nearest to it superfluous.
+            did not know as pending: each makes a suggestion near to it superfluous.
         held: Every point that is running or interrupted.
         revisable: Ids that may be given other parameters, the first to be run first.
         offered: Every point that each queued id was ever offered with. Somebody may
@@ -68,5 +70,7 @@ def _without_nearest(rest: list[Suggestion], taken: Sequence[Point], space: Spac
         if not rest:
             break
         distances = space.distances(space.to_unit([point]), space.to_unit([s.parameters for s in rest]))[0]
-        del rest[int(np.argmin(distances))]
+        nearest = int(np.argmin(distances))
+        if distances[nearest] < NEAR_DISTANCE:
+            del rest[nearest]
     return rest

@@ -31,6 +31,7 @@ class _Asked:
     """What the question that is on its way knew."""
 
     revisable: tuple[str, ...]
+    n_learnt: int
     n_observations: int
     n_pending: int
     n: int
@@ -56,7 +57,7 @@ class Refresher:
         self._asker, self._clock, self._seed = asker, clock, seed
         self._filler = opening.Filler(space, settings, seed)
         self._asked: _Asked | None = None
-        self._conditioned_on = -1  # how much had been learnt when the queue was last asked for
+        self._conditioned_on: dict[str, int] = {}  # how much had been learnt when a queued id got its point
         self._barren: tuple[int, ...] | None = None  # what was known when the planner had nothing to offer
         self._n_failed_asks = 0
         self._not_before_s = 0.0
@@ -92,12 +93,12 @@ class Refresher:
             n_idle: Those of them that have nothing.
         """
         changed = self._take_answer()
-        self.depth = look_ahead.depth(
-            self._settings.planner.look_ahead,
+        pace = look_ahead.Pace(
             n_workers=max(n_workers, 1),
-            ask_s=self._ledger.ask_seconds(last=5),
-            duration_s=self._ledger.duration_seconds(last=20),
+            point_s=tuple(self._ledger.point_seconds(last=5)),
+            duration_s=tuple(self._ledger.duration_seconds(last=20)),
         )
+        self.depth = look_ahead.depth(self._settings.planner.look_ahead, pace)
         if not self._may_ask():
             return changed
         n_queued = self._ledger.tally()[State.QUEUED]
@@ -110,7 +111,7 @@ class Refresher:
             filled = self._fill(min(wants_fill, missing))
             changed, missing = changed or filled > 0, missing - filled
         if is_ready:
-            self._ask(missing)
+            self._ask(missing, look_ahead.round_size(pace))
             changed = self._take_answer() or changed  # in simulated time the answer is there at once
         return changed
 
@@ -122,20 +123,20 @@ class Refresher:
 
     # -- asking ------------------------------------------------------------
 
-    def _ask(self, missing: int) -> None:
-        if self._asker.is_busy or self._clock.monotonic() < self._not_before_s:
+    def _ask(self, missing: int, round_size: int) -> None:
+        """Ask for what is missing, then for fresh points in place of queued ones that something was learnt since."""
+        if self._asker.is_busy or self._clock.monotonic() < self._not_before_s or self.is_exhausted:
             return
         history = self._ledger.history()
         n_learnt = len(history.observations) + len(history.refused)
-        is_fresh = n_learnt != self._conditioned_on
-        revisable = self._ledger.revisable() if is_fresh else []
-        n = missing + len(revisable)
-        if n == 0 or self.is_exhausted:
+        n_new = min(missing, round_size)
+        stale = [found for found in self._ledger.revisable() if self._conditioned_on.get(found.id) != n_learnt]
+        stale = stale[: round_size - n_new]
+        n = n_new + len(stale)
+        if n == 0:
             return
-        pending = self._pending(revisable)
-        ids = tuple(experiment.id for experiment in revisable)
-        self._asked = _Asked(ids, len(history.observations), len(pending), n, self._signature())
-        self._conditioned_on = n_learnt
+        pending, ids = self._pending(stale), tuple(found.id for found in stale)
+        self._asked = _Asked(ids, n_learnt, len(history.observations), len(pending), n, self._signature())
         self._asker.start(Question(history, pending, n, opening.derived_seed(self._seed, "ask")))
 
     def _pending(self, revisable: Sequence[Experiment]) -> tuple[Point, ...]:
@@ -176,15 +177,22 @@ class Refresher:
             revisable=[name for name, found in revisable.items() if name in asked.revisable or found.origin == "fill"],
             offered=self._ledger.offered_points(),
         )
+        fresh = [name for name in asked.revisable if name in revisable]
         with self._ledger.change() as change:
             for name, to in placement.revisions:
-                if self._ledger.experiment(name).parameters != to.parameters:
+                fresh.append(name)
+                if revisable[name].parameters != to.parameters:
                     change.revise(name, to.parameters, origin=to.origin, reason=to.reason, metadata=to.metadata)
             for to in placement.additions[: self._n_free_places()]:
-                change.add(to.parameters, origin=to.origin, reason=to.reason, metadata=to.metadata)
+                added = change.add(to.parameters, origin=to.origin, reason=to.reason, metadata=to.metadata)
+                fresh.append(added.id)
             change.record_ask(
                 n=asked.n, n_observations=asked.n_observations, n_pending=asked.n_pending, seconds=answer.seconds
             )
+        # What was taken meanwhile was not known to this ask: then its points are asked for once more.
+        n_learnt = -1 if since else asked.n_learnt
+        self._conditioned_on = {name: n for name, n in self._conditioned_on.items() if name in revisable}
+        self._conditioned_on |= dict.fromkeys(fresh, n_learnt)
         return bool(placement.revisions or placement.additions)
 
     def _note_failure(self, answer: Answer) -> None:
@@ -192,7 +200,6 @@ class Refresher:
         least, most = _FAILED_ASK_PAUSE_S
         pause = min(least * 2 ** (self._n_failed_asks - 1), most)
         self._not_before_s = self._clock.monotonic() + pause
-        self._conditioned_on = -1
         log.error("the planner has no answer: %s. Asking again in %g s; idle workers get space-filling points.",
                   answer.error, pause)  # fmt: skip
         with self._ledger.change() as change:

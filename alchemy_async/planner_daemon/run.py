@@ -32,6 +32,7 @@ from alchemy_async.queues.layout import Layout
 log = logging.getLogger(__name__)
 
 _POLL_LEDGER_S = 0.5
+_GATHER_S = 0.02  # a worker claims its next experiment some milliseconds after a result: take both in one turn
 _RETRY_S = (1.0, 30.0)
 
 
@@ -97,6 +98,8 @@ def _loop(
             return summary
         asker.warm_up()  # after the first step: loading torch must not hold up the first offers
         _wait(daemon.again_in_s, ledger, queue, stamp, stop)
+        if not asker.is_answered:
+            time.sleep(_GATHER_S)
     log.info("stopped by a signal; the queue stays as it is, and `alchemy-async plan` goes on from here")
     return None
 

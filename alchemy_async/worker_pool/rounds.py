@@ -63,6 +63,7 @@ class Rounds:
         self._n_completed = 0
         self._n_other = 0
         self._busy_s = 0.0
+        self._untold: tuple[str, str] | None = None  # how the last attempt ended; told once the next one has started
 
     def work(self, executor: Executor) -> None:
         """Work until the queue is drained or stopped, or somebody says so; then nothing is claimed any more."""
@@ -73,6 +74,7 @@ class Rounds:
             if offer is not None:
                 self._run(executor, offer)
                 continue
+            self._tell_ended()
             self._post.say(WorkerState.IDLE)
             if self.is_over():
                 return
@@ -125,6 +127,7 @@ class Rounds:
         turnaround = {} if published_at is None else {"turnaround_s": started - published_at}
         self._was_running = True
         self._post.say(WorkerState.BUSY, key, lease_s=offer.lease_s)
+        self._tell_ended()
         self._tell(Topic.STARTED, about=_ids(offer))
         why = self._watch(executor, future, offer, started + min(offer.timeout_s, plan.timeout_s))
         self._busy_s += self._clock.monotonic() - started
@@ -135,6 +138,7 @@ class Rounds:
             outcome = Outcome(status, started_at, self._clock.now(), error=Failure(why, _HANGS))
         self._publish(offer, dataclasses.replace(outcome, metadata={**outcome.metadata, **turnaround}))
         if not future.done():
+            self._tell_ended()
             bench.give_up(self._post, f"{_ids(offer)} {why}: {_HANGS}")
 
     def _watch(self, executor: Executor, future: Future[Outcome], offer: Offer, deadline: float) -> str:
@@ -186,7 +190,12 @@ class Rounds:
             delay_s = self._backoff.failed()
             self._not_before = self._clock.monotonic() + delay_s
             text += f", next claim in {delay_s:g} s"
-        self._tell(Topic.ENDED, text, _ids(offer))
+        self._untold = (text, _ids(offer))
+
+    def _tell_ended(self) -> None:
+        if self._untold is not None:
+            (text, about), self._untold = self._untold, None
+            self._tell(Topic.ENDED, text, about)
 
     def _tell(self, topic: Topic, text: str = "", about: str = "") -> None:
         self._post.note(Note(topic, text, about, self._n_completed, self._n_other, self._busy_s))

@@ -2,28 +2,44 @@ from __future__ import annotations
 
 import pytest
 
-from alchemy_async.planner_daemon.look_ahead import MAX_DEPTH, depth
+from alchemy_async.planner_daemon.look_ahead import MAX_DEPTH, Pace, depth, round_size
 
 
 @pytest.mark.parametrize(
-    ("n_workers", "ask_s", "duration_s", "expected"),
+    ("n_workers", "point_s", "duration_s", "expected"),
     [
-        (3, [0.3], [17.5], 1),  # an ask is short: one ready experiment is enough
-        (3, [10.0], [17.5], 4),  # 2 * 3 * 10 / 17.5 = 3.4
-        (8, [1.0], [2.0], 8),
-        (3, [1.0], [0.0], MAX_DEPTH),
-        (3, [], [17.5], 1),
-        (3, [0.3], [], 1),
-        (256, [10.0], [1.0], MAX_DEPTH),
+        (3, (0.3,), (17.5,), 1),  # an ask is short: one ready experiment is enough
+        (3, (10.0,), (17.5,), 4),  # 2 * 3 * 10 / 17.5 = 3.4
+        (8, (1.0,), (2.0,), 8),
+        (3, (1.0,), (0.0,), 1),
+        (3, (), (17.5,), 1),
+        (3, (0.3,), (), 1),
+        (256, (10.0,), (1.0,), MAX_DEPTH),
     ],
 )
-def test_auto_holds_ready_twice_what_workers_take_during_one_ask(n_workers, ask_s, duration_s, expected):
-    assert depth("auto", n_workers=n_workers, ask_s=ask_s, duration_s=duration_s) == expected
+def test_auto_holds_ready_twice_what_workers_take_during_one_ask(n_workers, point_s, duration_s, expected):
+    assert depth("auto", Pace(n_workers, point_s, duration_s)) == expected
 
 
 def test_one_slow_ask_does_not_deepen_the_queue():
-    assert depth("auto", n_workers=3, ask_s=[0.3, 0.3, 60.0], duration_s=[17.5]) == 1
+    assert depth("auto", Pace(3, (0.3, 0.3, 60.0), (17.5,))) == 1
 
 
 def test_a_number_is_taken_as_it_is():
-    assert depth(0, n_workers=3, ask_s=[99.0], duration_s=[1.0]) == 0
+    assert depth(0, Pace(3, (99.0,), (1.0,))) == 0
+
+
+@pytest.mark.parametrize(
+    ("point_s", "duration_s", "expected"),
+    [
+        (0.35, 17.5, 16),  # 5.8 s until the next worker is free: time for sixteen points
+        (0.35, 1.6, 1),
+        (10.0, 17.5, 2),  # can't keep up with one at a time: as many as become free meanwhile
+    ],
+)
+def test_a_round_is_as_large_as_there_is_time_for(point_s, duration_s, expected):
+    assert round_size(Pace(3, (point_s,), (duration_s,))) == expected
+
+
+def test_before_anything_was_measured_a_round_is_not_limited():
+    assert round_size(Pace(3)) == MAX_DEPTH

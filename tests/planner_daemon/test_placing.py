@@ -51,12 +51,20 @@ def test_a_copy_of_something_running_is_dropped():
     assert points(placed(at(0.3, 0.7), held=[0.3]).additions) == [0.7]
 
 
-def test_each_point_taken_meanwhile_makes_the_nearest_suggestion_superfluous():
-    assert points(placed(at(0.1, 0.45, 0.9), taken=[0.5]).additions) == [0.1, 0.9]
+def test_a_point_taken_meanwhile_makes_a_suggestion_near_to_it_superfluous():
+    assert points(placed(at(0.1, 0.49, 0.9), taken=[0.5]).additions) == [0.1, 0.9]
+
+
+def test_a_point_taken_meanwhile_far_from_every_suggestion_costs_none():
+    assert points(placed(at(0.1, 0.9), taken=[0.5]).additions) == [0.1, 0.9]
+
+
+def test_each_point_taken_meanwhile_costs_at_most_one_suggestion():
+    assert points(placed(at(0.485, 0.49, 0.51), taken=[0.5, 0.5]).additions) == [0.485]
 
 
 def test_more_points_taken_than_suggested_leave_nothing():
-    assert placed(at(0.1), taken=[0.5, 0.6]).additions == ()
+    assert placed(at(0.5), taken=[0.5, 0.6]).additions == ()
 
 
 def test_categories_that_differ_are_no_copies():
