@@ -31,6 +31,11 @@ name = "x"
 type = "continuous"
 bounds = [0, 1]
 
+[[parameters]]
+name = "z"
+type = "continuous"
+bounds = [0, 1]
+
 [[objectives]]
 name = "y"
 goal = "minimize"
@@ -118,9 +123,9 @@ class Fire:
         began = time.monotonic()
         try:
             self._keep_up()
-            self._wait_for_first_start(time.monotonic() + 60)
             for _ in range(self.rounds):
-                self._watch_for(self.rng.uniform(0.1, 0.9))
+                self._wait_for_starts(time.monotonic() + 30)
+                self._watch_for(self.rng.uniform(0.0, 0.8))
                 self._kill()
                 self._watch_for(self.rng.uniform(0.0, 0.3))
                 self._keep_up()
@@ -206,9 +211,18 @@ class Fire:
                     self.seen_results.add(f"{document['experiment']}.{document['attempt']}")
             time.sleep(0.005)
 
-    def _wait_for_first_start(self, until):
-        while not (self.folder / "tally.txt").exists() and time.monotonic() < until:
-            time.sleep(0.02)
+    def _wait_for_starts(self, until):
+        """Wait until instruments work again: a kill among processes that only begin would prove little."""
+        wanted = self._n_started() + 2
+        while self._n_started() < wanted and time.monotonic() < until:
+            if self.processes["planner"].poll() == 0:
+                return
+            self._watch_for(0.05)
+
+    def _n_started(self) -> int:
+        with contextlib.suppress(FileNotFoundError):
+            return (self.folder / "tally.txt").read_text().count("started")
+        return 0
 
     def _decide_interrupted(self):
         """Play the person who looks at the bench and decides."""
