@@ -1,7 +1,7 @@
 """Best found: whole campaigns in simulated time, three workers, experiments of 5 to 30 s, over several seeds.
 
-    python benchmarks/best_found.py                        # prints the table
-    python benchmarks/best_found.py --write                # and puts it into docs/benchmarks.md
+    .venv/bin/python benchmarks/best_found.py              # prints the table
+    .venv/bin/python benchmarks/best_found.py --write      # and puts it into docs/benchmarks.md
 
 The planner daemon is the real one; only the instruments are simulated, and asks cost no simulated time.
 """
@@ -67,6 +67,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     parser.add_argument("--json", type=Path, help="keep every single value here")
     arguments = parser.parse_args()
+    if arguments.seeds < 2:
+        parser.error("--seeds must be at least 2: the table shows a spread")
     began, everything = time.monotonic(), {}
     rows = [
         "| problem | evaluations | planner | best found, median | 25 % to 75 % | worst | ask, s, median |",
