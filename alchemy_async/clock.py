@@ -68,7 +68,8 @@ class SimulatedClock:
 
 def to_wire(moment: datetime) -> str:
     """Return a UTC time as ISO 8601 with microseconds, ``2026-11-22T10:33:27.000000Z``."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    text = moment.astimezone(UTC).isoformat(timespec="microseconds")  # strftime would write the year 1 as "1"
+    return text.removesuffix("+00:00") + "Z"
 
 
 def from_wire(text: str) -> datetime:

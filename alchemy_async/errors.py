@@ -107,7 +107,7 @@ class IllegalTransitionError(LedgerError):
 
     def __init__(self, experiment: str, present: str, wanted: str, mend: str) -> None:
         self.experiment, self.present, self.wanted = experiment, present, wanted
-        super().__init__(f"{experiment} is {present} and can't become {wanted}. {mend}")
+        super().__init__(f"{experiment} is {present} and can't be {wanted}. {mend}")
 
 
 class BudgetError(LedgerError):

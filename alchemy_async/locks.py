@@ -45,7 +45,7 @@ class Holder:
     def __str__(self) -> str:
         if not self.pid:
             return "a process that has not said who it is"
-        return f"process {self.pid} on {self.host}, since {self.since}"
+        return f"process {self.pid} on {self.host}, since {self.since[:19].replace('T', ' ')} UTC"
 
 
 class Lock:

@@ -141,8 +141,10 @@ def _rich_handler() -> logging.Handler:
     from rich.logging import RichHandler
     from rich.text import Text
 
-    return RichHandler(
+    handler = RichHandler(
         console=Console(stderr=True),
         show_path=False,
         log_time_format=lambda moment: Text(moment.astimezone(UTC).strftime("%H:%M:%SZ")),
     )
+    handler.setFormatter(logging.Formatter("%(message)s"))  # without one, `basicConfig` adds level and logger once more
+    return handler

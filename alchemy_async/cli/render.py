@@ -143,7 +143,9 @@ def _events(events: list[Mapping[str, Any]]) -> Table:
     table = _table("time (UTC)", "event", "experiment", "")
     for event in events:
         name = f"{event['experiment']}.{event['attempt']}" if event["experiment"] else ""
-        table.add_row(event["at"][:19].replace("T", " "), event["kind"], name, Text(_details(event["details"])))
+        table.add_row(
+            event["at"][:19].replace("T", " "), event["kind"].replace("_", " "), name, Text(_details(event["details"]))
+        )
     return table
 
 

@@ -119,7 +119,10 @@ def _agrees() -> bool:
     if not _is_attended():
         note("Nothing was removed: nobody is there to ask. Add --yes if that is what you want.")
         return False
-    return typer.confirm("Clear all this?")
+    if not typer.confirm("Clear all this?"):
+        note("Nothing was removed.")
+        return False
+    return True
 
 
 def _archive_name(site: Site) -> str:

@@ -29,6 +29,8 @@ def init(
     from alchemy_async.config.templates import STARTER, starter, template
 
     texts = {"campaign.toml": template(example)}
+    if folder.exists() and not folder.is_dir():
+        raise FolderError(f"{folder} is a file, and a campaign is a folder. Name another place.")
     for name in ("pickup", "dump"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     if example is None and not (folder / STARTER).exists():

@@ -72,7 +72,7 @@ def stage(
         staged = staging.add_all(ledger, wanted, priority=priority, requires=labels)
     typer.echo("\n".join(staged))
     note(f"Offered {_when(site)}.")
-    if not any(set(labels) <= set(group.labels) for group in site.settings.workers):
+    if labels and not any(set(labels) <= set(group.labels) for group in site.settings.workers):
         note("No worker in campaign.toml has these labels: only one from elsewhere can run this.")
 
 

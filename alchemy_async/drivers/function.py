@@ -17,6 +17,8 @@ from alchemy_async.errors import DriverError
 if TYPE_CHECKING:
     from alchemy_async.space import Point
 
+AND_START_AGAIN = "and start `alchemy-async work` again"  # a pool reads campaign.toml once
+
 
 class FunctionDriver:
     """A driver that calls a function.
@@ -76,7 +78,7 @@ class FunctionDriver:
         except TypeError as error:
             raise DriverError(
                 f"the worker's `options` do not fit {self._name}{self._signature}: {error}. "
-                f"Mend `options` in campaign.toml, or add the argument to {self._name}."
+                f"Mend `options` in campaign.toml, or add the argument to {self._name}; {AND_START_AGAIN}."
             ) from error
 
 

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import TypeVar, cast
 
 from alchemy_async.drivers import Driver
-from alchemy_async.drivers.function import FunctionDriver, signature_of
+from alchemy_async.drivers.function import AND_START_AGAIN, FunctionDriver, signature_of
 from alchemy_async.errors import DriverError
 
 GROUP = "alchemy_async.drivers"
@@ -90,7 +90,7 @@ def _made(
             known = [key for key in list(signature.parameters)[len(arguments) :] if key != "folder"]
             raise DriverError(
                 f"the options of driver {name!r} do not fit: {error}. It takes {', '.join(known) or 'none'}; "
-                "mend the worker's `options` in campaign.toml."
+                f"mend the worker's `options` in campaign.toml, {AND_START_AGAIN}."
             ) from error
     return _guarded(name, lambda: factory(*arguments, **options))
 
@@ -153,7 +153,7 @@ def _what_is_missing(name: str, module: str, folder: Path, registered: set[str],
     guess = f"Did you mean {close[0]!r}? Otherwise put" if close else "Put"
     return (
         f"driver {name!r}: there is no module {module!r}. Looked for {folder / module.replace('.', '/')}.py and "
-        f"among the installed packages. {guess} the file there, or mend `driver` in campaign.toml."
+        f"among the installed packages. {guess} the file there, or mend `driver` in campaign.toml, {AND_START_AGAIN}."
     )
 
 
@@ -184,9 +184,10 @@ def _attribute(name: str, module: ModuleType, attribute: str) -> object:
     try:
         return cast("object", getattr(module, attribute))
     except AttributeError as error:
+        sys.modules.pop(module.__name__, None)  # the next try reads the file again, and somebody may have mended it
         names = [key for key in vars(module) if not key.startswith("_")]
         close = get_close_matches(attribute, names, n=3) or sorted(names)[:8]
         raise DriverError(
             f"driver {name!r}: {module.__file__ or module.__name__} has no {attribute!r}. "
-            f"It has {', '.join(close) or 'nothing'}; mend `driver` in campaign.toml."
+            f"It has {', '.join(close) or 'nothing'}. Mend that file; or `driver` in campaign.toml, {AND_START_AGAIN}."
         ) from error

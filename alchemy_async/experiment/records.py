@@ -68,6 +68,15 @@ class Failure:
     kind: str
     message: str = ""
 
+    def in_short(self, most: int = 300) -> str:
+        """Return it as one line for logs: of a traceback the last line, of any other message the first."""
+        lines = self.message.strip().splitlines()
+        if not lines:
+            return self.kind
+        is_traceback = lines[0].startswith("Traceback")
+        line = lines[-1] if is_traceback else f"{self.kind}: {lines[0]}"
+        return line if len(line) <= most else line[: most - 3] + "..."
+
 
 @dataclass(frozen=True)
 class Observation:

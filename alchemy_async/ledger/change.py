@@ -159,7 +159,8 @@ class Change(Writer):
         key, outcome = result.key, result.outcome
         attempt = self._attempt(key)
         known = self._db.execute(
-            "SELECT worker, digest FROM outcomes WHERE experiment = ? AND attempt = ?", (key.experiment, key.attempt)
+            "SELECT worker, digest, role FROM outcomes WHERE experiment = ? AND attempt = ?",
+            (key.experiment, key.attempt),
         ).fetchall()
         if any(row["worker"] == result.worker and row["digest"] == digest for row in known):
             return Ingested.DUPLICATE
@@ -167,7 +168,8 @@ class Change(Writer):
             parameters = outcome.parameters or attempt.parameters
             self.claim(Claim(result.campaign, key, 0, parameters, result.worker, instance=""))
             attempt = self._attempt(key)
-        if known or attempt.worker not in (result.worker, "unknown", ""):
+        is_answered = any(row["role"] != Ingested.CONFLICT for row in known)  # a stranger's conflict answers nothing
+        if is_answered or attempt.worker not in (result.worker, "unknown", ""):
             return self._record(result, digest, attempt, Ingested.CONFLICT)
         experiment = self._experiment(key.experiment)
         if outcome.status is Status.COMPLETED:
@@ -201,7 +203,7 @@ class Change(Writer):
         kind = str(outcome.status) if ingested is Ingested.COUNTED else str(ingested)
         details: dict[str, Any] = {"values": dict(outcome.values)} if outcome.values else {}
         if error:
-            details |= {"error": error.kind, "message": error.message[:500]}
+            details["error"] = error.in_short(500)
         self.note(kind, result.key, worker=result.worker, **details)
         return ingested
 

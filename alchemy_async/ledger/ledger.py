@@ -172,6 +172,13 @@ class Ledger:
             best += [rows.experiment(row) for row in found]
         return sorted(best, key=lambda experiment: (-experiment.priority, experiment.number))
 
+    def queued_for(self) -> dict[frozenset[str], int]:
+        """Return how many experiments are queued, by the labels that they require."""
+        found = self._db.execute(
+            "SELECT requires, count(*) AS n FROM experiments WHERE state = 'queued' GROUP BY requires"
+        )
+        return {frozenset(json.loads(row["requires"])): row["n"] for row in found}
+
     def revisable(self) -> list[Experiment]:
         """Return the queued experiments whose parameters the planner may change, the first to be run first."""
         found = self._db.execute(

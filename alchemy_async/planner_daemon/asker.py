@@ -75,13 +75,13 @@ def answer(planner: Planner, question: Question) -> Answer:
     """Ask a planner and measure how long it takes; any exception becomes an answer's error."""
     begun = time.perf_counter()
     try:
-        suggestions = planner.ask(question.history, question.pending, question.n, question.seed)
+        suggestions = tuple(planner.ask(question.history, question.pending, question.n, question.seed))
     except AlchemyError as error:
         return Answer((), time.perf_counter() - begun, str(error))
     except Exception as error:
         log.debug("the planner failed", exc_info=True)
         return Answer((), time.perf_counter() - begun, f"{type(error).__name__}: {error}")
-    return Answer(tuple(suggestions), time.perf_counter() - begun)
+    return Answer(suggestions, time.perf_counter() - begun)
 
 
 class InlineAsker:
@@ -162,7 +162,8 @@ class ProcessAsker:
 
     def warm_up(self) -> None:
         """Start the process, which loads what its planner needs, before the first question."""
-        self._ensure_process()
+        if not self.is_busy:  # while busy, the death of the process is still to become an answer
+            self._ensure_process()
 
     @property
     def is_busy(self) -> bool:
@@ -175,9 +176,12 @@ class ProcessAsker:
         with self._lock:
             self._question = question
         try:
-            self._ensure_process().send(question)
-        except (OSError, ValueError) as error:
-            self._settle(Answer((), 0.0, f"the planner's process can't be reached: {error}"))
+            connection = self._ensure_process()
+        except OSError as error:
+            self._fail(error)
+            return
+        # A process that is still loading reads nothing, and a long history is more than the pipe holds.
+        threading.Thread(target=self._send, args=(connection, question), daemon=True).start()
 
     @property
     def is_answered(self) -> bool:
@@ -216,6 +220,15 @@ class ProcessAsker:
         threading.Thread(target=self._listen, args=(ours, process), daemon=True).start()
         return self._connection
 
+    def _send(self, connection: Connection, question: Question) -> None:
+        try:
+            connection.send(question)
+        except (OSError, ValueError) as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._settle(Answer((), 0.0, f"the planner's process can't be reached: {error}"))
+
     def _listen(self, connection: Connection, process: BaseProcess) -> None:
         while True:
             try:
@@ -227,6 +240,9 @@ class ProcessAsker:
                 if not closed:
                     self._settle(Answer((), 0.0, f"the planner's process ended (exit code {process.exitcode})"))
                 return
+            except Exception as error:  # noqa: BLE001 - what a planner of one's own puts into its metadata may do anything
+                mend = "Let its suggestions hold plain numbers and texts only"
+                self._settle(Answer((), 0.0, f"its answer can't be read ({error!r}). {mend}"))
 
     def _settle(self, settled: Answer) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ import logging
 from alchemy_async.clock import Clock
 from alchemy_async.config import CampaignSettings
 from alchemy_async.experiment import (
+    PENDING,
     AttemptKey,
     AttemptState,
     Heartbeat,
@@ -27,6 +28,7 @@ from alchemy_async.planner_daemon.ending import Summary, reason_to_end, summaris
 from alchemy_async.planner_daemon.intake import Intake, withdraw
 from alchemy_async.planner_daemon.leases import Leases, Terms
 from alchemy_async.planner_daemon.refresh import Refresher
+from alchemy_async.planner_daemon.serving import Labels, n_ready
 from alchemy_async.queues import Collected, PlannerEnd
 
 log = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ class PlannerDaemon:
         self._count_time()
         self._collect()
         self._withdraw(self._ledger.to_withdraw(), "somebody cancelled it, or it ended by another attempt")
+        self._withdraw(self._without_place(), "the budget was lowered")
         reason = reason_to_end(
             self._ledger, self._settings, elapsed_s=self._elapsed_s, is_exhausted=self._refresher.is_exhausted
         )
@@ -92,8 +95,8 @@ class PlannerDaemon:
             return self._end(reason)
         paused = self._ledger.meta("wanted") == "paused"
         if not paused:
-            n_workers, n_idle = self._workers()
-            self._refresher.refresh(n_workers, n_idle)
+            living, idle = self._workers()
+            self._refresher.refresh(len(living), len(idle), n_ready(self._ledger.queued_for(), living, idle))
         self._publish(QueueState.PAUSED if paused else QueueState.RUNNING)
         self._remind()
         return None
@@ -121,12 +124,12 @@ class PlannerDaemon:
             return Terms(lease_s=30.0, timeout_s=3600.0)
         return Terms(max(group.lease_s for group in groups), max(group.timeout_s for group in groups))
 
-    def _workers(self) -> tuple[int, int]:
-        """Count the workers that live, and those of them that have nothing."""
-        living = self._leases.living()
+    def _workers(self) -> tuple[list[Labels], list[Labels]]:
+        """Return the labels of the workers that live, and of those of them that have nothing."""
+        living = self._leases.living().values()
         holding = {attempt.worker for attempt in self._ledger.held() if attempt.state is AttemptState.RUNNING}
-        idle = [beat for beat in living.values() if _is_free(beat) and beat.worker not in holding]
-        return len(living), len(idle)
+        idle = [beat for beat in living if _is_free(beat) and beat.worker not in holding]
+        return [frozenset(beat.labels) for beat in living], [frozenset(beat.labels) for beat in idle]
 
     # -- what goes out -----------------------------------------------------
 
@@ -163,18 +166,27 @@ class PlannerDaemon:
             for experiment in self._ledger.window(max(WINDOW, self._refresher.depth))
         ]
 
+    def _without_place(self) -> list[AttemptKey]:
+        """Return queued attempts for which a lowered budget has no place; what people staged goes last."""
+        budget, tally = self._settings.budget.experiments, self._ledger.tally()
+        n = 0 if budget is None else sum(tally[state] for state in PENDING) + tally[State.COMPLETED] - budget
+        if n <= 0:
+            return []
+        queued = sorted(self._ledger.experiments(State.QUEUED), key=lambda e: (not e.pinned, -e.priority, e.number))
+        return [found.key for found in queued[-n:]]
+
     # -- the end -----------------------------------------------------------
 
     def _end(self, reason: str) -> Summary | None:
         """Close the queue; once nothing runs any more, stop it."""
         is_drained = self._ledger.meta("wanted") == "draining"
-        queued = self._ledger.experiments(State.QUEUED)
+        queued, listed = self._ledger.experiments(State.QUEUED), set(self._ledger.listed())
         # What people staged outlives a drain: once withdrawn, its next attempt waits in the ledger, listed nowhere.
-        kept = [found for found in queued if is_drained and found.pinned and not self._ledger.is_listed(found.key)]
-        self._withdraw([found.key for found in queued if found not in kept], reason, keep_pinned=is_drained)
+        going = [found.key for found in queued if not (is_drained and found.pinned) or found.key in listed]
+        self._withdraw(going, reason, keep_pinned=is_drained)
         is_running = any(attempt.state is AttemptState.RUNNING for attempt in self._ledger.held())
-        is_offered = any(self._ledger.is_listed(found.key) for found in self._ledger.experiments(State.QUEUED))
-        if is_running or is_offered:
+        listed = set(self._ledger.listed())
+        if is_running or any(found.key in listed for found in self._ledger.experiments(State.QUEUED)):
             self._publish(QueueState.DRAINING)
             return None
         self._publish(QueueState.STOPPED)

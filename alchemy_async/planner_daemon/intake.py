@@ -7,6 +7,7 @@ Never: takes a file away before its commit, or believes a value that the space d
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 from alchemy_async.clock import Clock
@@ -47,6 +48,7 @@ class Intake:
         self._ledger, self._queue, self._clock = ledger, queue, clock
         self._space = space
         self._objectives = tuple(objective.name for objective in objectives)
+        self._stuck: set[str] = set()  # rejected, told, and still in dump/
 
     def take(self, collected: Collected) -> bool:
         """Commit all that was collected, then settle it; tell whether there was anything.
@@ -64,17 +66,42 @@ class Intake:
                 self._spoil(change, spoiled)
                 settled.append((spoiled.name, spoiled.reason))
         for name, reason in settled:
-            self._queue.settle(name, reason)
+            self._settle(name, reason)
         return any(fresh) or bool(settled)
+
+    def _settle(self, name: str, reason: str) -> None:
+        """Take a result away; what can't be put among the rejected stays, and holds nobody up."""
+        try:
+            self._queue.settle(name, reason)
+        except OSError as error:
+            if not reason:
+                raise
+            if name not in self._stuck:
+                log.error("rejected %r can't be moved to dump/rejected/ (%s). Take it away by hand.", name, error)
+            self._stuck.add(name)
+        else:
+            self._stuck.discard(name)
 
     def _claim(self, change: Change, claim: Claim) -> bool:
         if claim.worker != WITHDRAWN_BY:
-            return change.claim(claim)
+            return self._take_claim(change, claim)
         # The planner withdrew it and was killed before its commit: what people staged is kept for them.
         experiment = self._ledger.experiment(claim.key.experiment)
         keep = experiment.pinned and not experiment.is_cancelling
         change.withdrawn(claim.key, "the planner withdrew it", keep=keep)
         return True
+
+    def _take_claim(self, change: Change, claim: Claim) -> bool:
+        """Take note of a worker's claim; where it says parameters that can't have been taken, those listed hold."""
+        try:
+            if claim.parameters:
+                self._space.check_as_run(claim.parameters)
+        except PointError as error:
+            is_fresh = change.claim(dataclasses.replace(claim, parameters={}))
+            if is_fresh:
+                log.warning("%s claimed %s, and its parameters are wrong: %s", claim.worker, claim.key, error)
+            return is_fresh
+        return change.claim(claim)
 
     def _ingest(self, change: Change, delivery: Delivery) -> str:
         """Ingest one result; return why it is rejected, or nothing."""
@@ -94,12 +121,14 @@ class Intake:
             return reason
         ingested = change.ingest(result, delivery.digest)
         outcome = result.outcome
-        shown = {"conflict": logging.WARNING, "duplicate": logging.DEBUG}.get(str(ingested), logging.INFO)
+        usual = logging.WARNING if outcome.status is Status.FAILED else logging.INFO
+        shown = {"conflict": logging.WARNING, "duplicate": logging.DEBUG}.get(str(ingested), usual)
         log.log(
             shown,
-            "experiment=%s attempt=%d worker=%s status=%s%s%s",
+            "experiment=%s attempt=%d worker=%s status=%s%s%s%s",
             result.key.experiment, result.key.attempt, result.worker, outcome.status,
             "".join(f" {name}={value:.6g}" for name, value in outcome.values.items()),
+            "" if outcome.error is None else f" ({outcome.error.in_short()})",
             "" if ingested is Ingested.COUNTED else f" ({ingested})",
         )  # fmt: skip
         return ""
@@ -139,6 +168,8 @@ class Intake:
         return attempt.state in (AttemptState.RUNNING, AttemptState.INTERRUPTED) and attempt.worker == worker
 
     def _log_rejection(self, change: Change, name: str, reason: str) -> None:
+        if name in self._stuck:
+            return
         log.warning("rejected %r: %s It lies in dump/rejected/.", name, reason)
         change.note("rejected", name=ascii(name), reason=reason)
 

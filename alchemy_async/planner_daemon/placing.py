@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alchemy_async.experiment import Suggestion
-from alchemy_async.space import Point, Space
+from alchemy_async.space import COPY_DISTANCE, Point, Space
 
 NEAR_DISTANCE = 0.02  # a suggestion this near to a point it did not know of would not have been made
 
@@ -48,7 +48,7 @@ def place(
             still read an old list, so such a point goes to that id or to none.
     """
     rest = _without_nearest(list(suggestions), taken, space)
-    rest = [suggestion for suggestion in rest if not space.is_copy(suggestion.parameters, held)]
+    rest = _without_copies([suggestion for suggestion in rest if not space.is_copy(suggestion.parameters, held)], space)
     placed: dict[str, Suggestion] = {}
     free: list[Suggestion] = []
     for suggestion in rest:
@@ -63,6 +63,16 @@ def place(
         if following is not None:
             placed[name] = following
     return Placement(tuple((name, placed[name]) for name in revisable if name in placed), tuple(unplaced))
+
+
+def _without_copies(rest: list[Suggestion], space: Space) -> list[Suggestion]:
+    coordinates = space.to_unit([suggestion.parameters for suggestion in rest])
+    is_copy = space.distances(coordinates, coordinates) < COPY_DISTANCE
+    kept: list[int] = []
+    for i in range(len(rest)):
+        if not is_copy[i, kept].any():
+            kept.append(i)
+    return [rest[i] for i in kept]
 
 
 def _without_nearest(rest: list[Suggestion], taken: Sequence[Point], space: Space) -> list[Suggestion]:

@@ -17,6 +17,7 @@ from alchemy_async.config import CampaignSettings
 from alchemy_async.experiment import PENDING, Experiment, State, Suggestion
 from alchemy_async.ledger import Ledger
 from alchemy_async.planner_daemon import look_ahead, opening
+from alchemy_async.planner_daemon.answers import check
 from alchemy_async.planner_daemon.asker import Answer, Asker, Question
 from alchemy_async.planner_daemon.placing import place
 from alchemy_async.space import Point, Space
@@ -85,12 +86,13 @@ class Refresher:
                 change.add(point, origin="initial", reason=f"initial design: {method}", pinned=True)
             change.set_meta(opened="yes")
 
-    def refresh(self, n_workers: int, n_idle: int) -> bool:
+    def refresh(self, n_workers: int, n_idle: int, n_ready: int) -> bool:
         """Take an answer, fill up, ask; tell whether the ledger changed.
 
         Args:
             n_workers: Workers that live.
             n_idle: Those of them that have nothing.
+            n_ready: Queued experiments that these workers can take.
         """
         changed = self._take_answer()
         pace = look_ahead.Pace(
@@ -101,15 +103,16 @@ class Refresher:
         self.depth = look_ahead.depth(self._settings.planner.look_ahead, pace)
         if not self._may_ask():
             return changed
-        n_queued = self._ledger.tally()[State.QUEUED]
-        missing = min(max(n_idle + self.depth - n_queued, 0), self._n_free_places())
+        missing = min(max(n_idle + self.depth - n_ready, 0), self._n_free_places())
         is_ready = self._ledger.n_observations() >= opening.model_starts_at(self._settings)
-        wants_fill = n_idle - n_queued if self._has_model else missing
+        n_fill = min(n_idle - n_ready, missing) if self._has_model else missing
         if (
             not is_ready or not self._has_model or self._settings.planner.when_late == "fill" or self._n_failed_asks
-        ) and wants_fill > 0:
-            filled = self._fill(min(wants_fill, missing))
+        ) and n_fill > 0:
+            filled = self._fill(n_fill)
             changed, missing = changed or filled > 0, missing - filled
+            if not filled and not is_ready:  # a small space may have no point left before the model's first
+                self._barren = self._signature()
         if is_ready:
             self._ask(missing, look_ahead.round_size(pace))
             changed = self._take_answer() or changed  # in simulated time the answer is there at once
@@ -155,6 +158,7 @@ class Refresher:
         if answer is None or self._asked is None:
             return False
         asked, self._asked = self._asked, None
+        answer = check(answer, self._space)
         if answer.error:
             self._note_failure(answer)
             return False
@@ -213,6 +217,7 @@ class Refresher:
         found: list[Suggestion] = self._filler.points(history, pending, n) if n > 0 else []
         if found:
             with self._ledger.change() as change:
+                found = found[: self._n_free_places()]  # somebody may have staged meanwhile
                 for to in found:
                     change.add(to.parameters, origin=to.origin, reason=to.reason)
         return len(found)

@@ -55,7 +55,7 @@ def run_planner(folder: Path, *, clock: Clock | None = None) -> Summary | None:
     path = settings.ledger_path(folder)
     with ExitStack() as stack:
         mend = f"Stop it there (Ctrl-C, or `alchemy-async drain {folder}`), or plan another folder."
-        stack.enter_context(locks.hold(planner_lock(path), what=f"a planner for {folder}", mend=mend))
+        stack.enter_context(locks.hold(planner_lock(path), what=f"{folder} already has a planner", mend=mend))
         _check_ledger_is_there(Layout(folder), path)
         ledger = stack.enter_context(
             Ledger.create(path, name=settings.campaign.name, study=settings.study(), clock=clock)
@@ -86,7 +86,10 @@ def _loop(
                 daemon.start()
                 is_started = True
             summary = daemon.step()
-            stamp = ledger.stamp()
+            if summary is not None:
+                return summary
+            asker.warm_up()  # after the first step: loading torch must not hold up the first offers
+            _wait(daemon.again_in_s, ledger, queue, ledger.stamp(), stop)
         except (OSError, sqlite3.OperationalError) as error:
             mend = "Make room, or see that the folder can be written"
             log.error("the disk refuses (%s). Nothing is lost. %s; trying again in %g s.", error, mend, retry_s)
@@ -94,10 +97,6 @@ def _loop(
             retry_s = min(2 * retry_s, _RETRY_S[1])
             continue
         retry_s = _RETRY_S[0]
-        if summary is not None:
-            return summary
-        asker.warm_up()  # after the first step: loading torch must not hold up the first offers
-        _wait(daemon.again_in_s, ledger, queue, stamp, stop)
         if not asker.is_answered:
             time.sleep(_GATHER_S)
     log.info("stopped by a signal; the queue stays as it is, and `alchemy-async plan` goes on from here")

@@ -7,6 +7,7 @@ Never: removes or overwrites a claim or a result, or runs a driver.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import socket
@@ -102,8 +103,11 @@ class FolderWorkerEnd:
             return None
         self._layout.check()
         for offer in queue.offers:
-            if offer.key not in self._taken and set(offer.requires) <= set(self._labels) and self._take(offer, queue):
-                return offer
+            if offer.key in self._taken or not set(offer.requires) <= set(self._labels):
+                continue
+            claim = self._take(offer, queue)
+            if claim is not None:
+                return dataclasses.replace(offer, parameters=claim.parameters)
         return None
 
     def beat(self, state: WorkerState, holds: AttemptKey | None = None) -> None:
@@ -177,31 +181,33 @@ class FolderWorkerEnd:
             )
         return queue
 
-    def _take(self, offer: Offer, queue: Revision) -> bool:
+    def _take(self, offer: Offer, queue: Revision) -> Claim | None:
+        """Return this process's claim; one whose fsync failed may speak of an earlier revision's parameters."""
         path = self._layout.claim(offer.key)
         own = Claim(
             self._campaign, offer.key, queue.revision, offer.parameters,
             self._worker, self._instance, self._host, self._pid, self.idempotent,
         )  # fmt: skip
         if self._layout.is_claimed(offer.key):  # a cheap first look; the link decides
-            is_mine = self._is_claimed_by_me(path)
+            taken = self._own_claim(path)
         else:
             try:
                 publish_once(self._stage(), path, dump_json(own.to_wire()))
-                is_mine = True
+                taken = own
             except FileExistsError:
-                is_mine = self._is_claimed_by_me(path)
-        if is_mine:
+                taken = self._own_claim(path)
+        if taken is not None:
             fsync_folder(self._layout.claims)  # before anything is started: a power cut must not offer it again
         self._taken.add(offer.key)
-        return is_mine
+        return taken
 
-    def _is_claimed_by_me(self, path: Path) -> bool:
-        """Return whether the claim is this process's: the disk took it, and its answer was lost."""
+    def _own_claim(self, path: Path) -> Claim | None:
+        """Return the claim if it is this process's: the disk took it, and its answer was lost."""
         try:
-            return Claim.from_wire(parse_message(read_message(path))).instance == self._instance
+            claim = Claim.from_wire(parse_message(read_message(path)))
         except (FileNotFoundError, WireError):
-            return False  # the name is taken all the same
+            return None  # the name is taken all the same
+        return claim if claim.instance == self._instance else None
 
     def _is_reported(self, key: AttemptKey) -> bool:
         try:

@@ -106,7 +106,8 @@ class Note:
     @property
     def is_trouble(self) -> bool:
         """Whether a person should look."""
-        return self.topic in (Topic.WAITING, Topic.SICK)
+        has_failed = self.topic is Topic.ENDED and self.text.startswith("failed")
+        return has_failed or self.topic in (Topic.WAITING, Topic.SICK)
 
     def line(self, worker: str) -> str:
         """Return the note as a line of a log."""

@@ -112,6 +112,8 @@ class Pool:
         """Run until every worker has ended; return 0 if all did in good order, else 1."""
         pickup = self._folder / "pickup"
         pickup.mkdir(exist_ok=True)
+        if not any(pickup.glob("*.json")):
+            log.info("there is no queue yet; the workers wait until `alchemy-async plan %s` writes one", self._folder)
         watch = FolderWatch([pickup], self._hear)
         try:
             with _heeding_signals(self._escalate):

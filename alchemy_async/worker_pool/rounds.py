@@ -185,7 +185,9 @@ class Rounds:
             self._backoff.succeeded()
         else:
             self._n_other += 1
-        text = str(outcome.status) if outcome.error is None else f"{outcome.status} ({outcome.error.kind})"
+        text = str(outcome.status) if outcome.error is None else f"{outcome.status} ({outcome.error.in_short()})"
+        if outcome.error is not None and "\n" in outcome.error.message:  # a traceback: the pool's log has its last line
+            log.warning("%s worker=%s failed: %s", _ids(offer), self._post.plan.worker, outcome.error.message)
         if outcome.status is Status.RELEASED:
             delay_s = self._backoff.failed()
             self._not_before = self._clock.monotonic() + delay_s

@@ -111,6 +111,7 @@ def test_at_a_terminal_a_person_is_asked(lived_in, run, monkeypatch, answer, cod
 
     assert shown.exit_code == code
     assert (lived_in / "campaign.db").exists() is not is_cleared
+    assert ("Nothing was removed." in shown.stderr) is not is_cleared
 
 
 def test_purge_keeps_nothing(lived_in, run):

@@ -85,6 +85,18 @@ def test_json_log_lines_hold_time_level_message_and_traceback(log):
     assert "ValueError: bad" in line["error"]
 
 
+def test_a_log_line_at_a_terminal_tells_its_level_once_and_no_logger(log, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    set_up_logging(LogFormat.TEXT, verbose=False)
+
+    logging.getLogger("alchemy_async.x").info("ready")
+
+    line = log()
+    assert "ready" in line
+    assert line.count("INFO") == 1
+    assert "alchemy_async.x" not in line
+
+
 @pytest.mark.parametrize(("verbose", "n_lines"), [(False, 1), (True, 2)])
 def test_more_is_logged_where_asked_but_only_of_this_package(log, verbose, n_lines):
     set_up_logging(LogFormat.TEXT, verbose=verbose)

@@ -122,3 +122,12 @@ def test_demo_fails_if_anything_was_lost_doubled_or_left_out(asked, loss):
 @pytest.mark.parametrize("durations", ["3", "3,0.5", "-1,2", "a,b", "nan,1"])
 def test_demo_refuses_durations_that_are_none(asked, durations):
     assert invoke("demo", "--durations", durations).exit_code == 2
+
+
+def test_init_refuses_a_file_in_the_place_of_the_folder(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+
+    refused = invoke("init", tmp_path / "mine")
+
+    assert refused.exit_code == 1
+    assert "Name another place" in refused.stderr

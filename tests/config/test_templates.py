@@ -2,6 +2,7 @@ import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,8 +65,11 @@ def test_the_starter_takes_the_parameters_of_the_commented_file_and_returns_a_yi
     rooms = {}
     exec(compile(starter(), STARTER, "exec"), rooms)
 
+    context = SimpleNamespace(sleep=lambda seconds: None)
     corners = [
-        rooms[name](temperature=temperature, time=time) for temperature in (300.0, 400.0) for time in (5.0, 120.0)
+        rooms[name](temperature=temperature, time=time, context=context)
+        for temperature in (300.0, 400.0)
+        for time in (5.0, 120.0)
     ]
 
     assert f"{module}.py" == STARTER

@@ -150,8 +150,18 @@ def test_a_package_that_the_module_needs_is_named(write, tmp_path):
 def test_a_missing_attribute_is_told_with_those_of_nearly_its_name(write, tmp_path):
     write("def reaction(): return 1.0\ndef purge(): return 1.0")
 
-    with pytest.raises(DriverError, match=r"has no 'reactoin'. It has reaction; mend"):
+    with pytest.raises(DriverError, match=r"has no 'reactoin'. It has reaction. Mend that file"):
         load_driver("my_lab:reactoin", {}, tmp_path)
+
+
+def test_a_file_that_was_mended_is_read_again(write, tmp_path):
+    write("def reactoin(): return 1.0")
+    with pytest.raises(DriverError, match="Mend that file"):
+        load_driver("my_lab:reaction", {}, tmp_path)
+
+    write("def reaction(): return 2.0  # mended")
+
+    assert load_driver("my_lab:reaction", {}, tmp_path).measure({}, None) == 2.0
 
 
 def test_a_syntax_error_is_told_with_its_line(write, tmp_path):

@@ -510,3 +510,16 @@ def test_an_async_stop_is_awaited_while_nothing_runs(execute):
     execute(Stoppable()).stop()
 
     assert stopped == [True]
+
+
+@pytest.mark.parametrize(
+    ("failure", "line"),
+    [
+        (Failure("KeyError", "Traceback (most recent call last):\n  ...\nKeyError: 'x'"), "KeyError: 'x'"),
+        (Failure("limit", "too hot\nby 3 K"), "limit: too hot"),
+        (Failure("stirrer"), "stirrer"),
+        (Failure("limit", "x" * 5000), "limit: " + "x" * 290 + "..."),
+    ],
+)
+def test_a_failure_in_short_is_one_line(failure, line):
+    assert failure.in_short() == line

@@ -343,3 +343,12 @@ def test_withdrawing_what_a_person_staged_offers_it_again_under_its_next_attempt
 def test_an_unknown_experiment_is_named_with_a_way_to_see_the_known_ones(bench):
     with pytest.raises(UnknownExperimentError, match=r"e0042.*export"):
         bench.do("abandon", "e0042")
+
+
+def test_a_conflict_of_a_worker_that_never_had_the_attempt_does_not_shut_out_the_one_that_has_it(bench, first):
+    bench.claim(first, worker="w-1")
+
+    assert bench.report(first, worker="w-2", y=7.0, digest="d2") is Ingested.CONFLICT
+    assert bench.report(first, worker="w-1", y=1.0, digest="d1") is Ingested.COUNTED
+    assert bench.report(first, worker="w-2", y=8.0, digest="d3") is Ingested.CONFLICT
+    assert bench.state() is State.COMPLETED

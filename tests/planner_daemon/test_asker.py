@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
 from alchemy_async.errors import PlannerError
-from alchemy_async.experiment import History, Objective
+from alchemy_async.experiment import History, Objective, Observed
 from alchemy_async.planner_daemon.asker import PlannerRecipe, ProcessAsker, Question
 from alchemy_async.space import Continuous, Space
 
@@ -15,6 +16,7 @@ QUESTION = Question(History(), (), 1, 0)
 
 OWN = """
 import os
+import time
 from alchemy_async.experiment import Suggestion
 
 class Fixed:
@@ -25,6 +27,20 @@ class Fixed:
 class Dies(Fixed):
     def ask(self, history, pending, n, seed):
         os._exit(9)
+
+class LoadsLong(Fixed):
+    def warm_up(self):
+        time.sleep(4)
+
+class Thinks(Fixed):
+    def ask(self, history, pending, n, seed):
+        time.sleep(60)
+
+class Mine(str): pass
+
+class Odd(Fixed):
+    def ask(self, history, pending, n, seed):
+        return [Suggestion({"x": 0.25}, metadata={"model": Mine("gp")})]
 """
 
 
@@ -78,3 +94,43 @@ def test_a_planner_whose_process_dies_is_an_answer_and_the_next_question_gets_a_
 def test_a_strategy_that_is_none_is_refused_before_anything_starts(tmp_path):
     with pytest.raises(PlannerError, match="bayesian"):
         PlannerRecipe("bayesain", SPACE, GOALS, {}, tmp_path).make()
+
+
+def test_a_planner_that_is_still_loading_does_not_hold_up_whoever_asks(recipe):
+    ready = threading.Event()
+    asker = ProcessAsker(recipe("LoadsLong"), ready.set)
+    history = History(tuple(Observed({"x": i / 20_000}, {"y": 1.0}) for i in range(20_000)))  # more than a pipe holds
+    asker.warm_up()
+
+    begun = time.monotonic()
+    asker.start(Question(history, (), 1, 0))
+
+    assert time.monotonic() - begun < 2.0
+    assert ready.wait(60)
+    assert asker.take().error == ""
+    asker.close()
+
+
+def test_a_process_that_dies_while_the_daemon_warms_it_up_still_answers(recipe):
+    ready = threading.Event()
+    asker = ProcessAsker(recipe("Thinks"), ready.set)
+    asker.start(QUESTION)
+    process = asker._process
+    join, is_warmed_up = process.join, threading.Event()
+    process.join = lambda _: (is_warmed_up.wait(30), join(5))  # its death is noticed late
+    process.kill()
+    join(5)
+
+    asker.warm_up()
+    is_warmed_up.set()
+
+    assert ready.wait(30)
+    assert "ended" in asker.take().error
+    asker.close()
+
+
+def test_an_answer_that_only_the_planners_process_can_read_is_an_error_with_what_to_do(recipe, asker):
+    answer = asker(recipe("Odd"))()
+
+    assert answer.suggestions == ()
+    assert "plain numbers and texts" in answer.error

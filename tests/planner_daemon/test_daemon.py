@@ -511,3 +511,16 @@ def test_the_queue_of_another_campaign_is_refused(lab, tmp_path):
 
     with pytest.raises(FolderError, match="alchemy-async clear"):
         here._open()
+
+
+def test_a_failure_is_logged_with_what_went_wrong(lab, caplog):
+    caplog.set_level("INFO")
+    campaign = lab()
+    worker = campaign.worker()
+    campaign.step(2)
+
+    campaign.run_one(worker, Status.FAILED, kind="pump")
+    campaign.step()
+
+    (line,) = [record for record in caplog.records if "status=failed" in record.message]
+    assert (line.levelname, "(pump: why)" in line.message) == ("WARNING", True)

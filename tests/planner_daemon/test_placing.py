@@ -76,3 +76,10 @@ def test_categories_that_differ_are_no_copies():
     )
 
     assert placement.additions == (suggestion,)
+
+
+def test_copies_within_one_answer_are_offered_once():
+    placement = placed(at(0.5, 0.5, 0.5004, 0.9), revisable=["e1"])
+
+    assert [(name, to.parameters["x"]) for name, to in placement.revisions] == [("e1", 0.5)]
+    assert points(placement.additions) == [0.9]

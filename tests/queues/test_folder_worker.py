@@ -83,6 +83,24 @@ def test_a_claim_whose_fsync_failed_is_not_started_but_still_ones_own(planner, n
     assert [worker.claim(), worker.claim(), worker.claim()] == [an_offer(1), an_offer(2), None]
 
 
+def test_a_claim_whose_fsync_failed_keeps_its_parameters_when_the_list_has_others(planner, new_worker, monkeypatch):
+    def fail(folder):
+        raise OSError(5, "Input/output error")
+
+    worker = new_worker()
+    planner.publish(a_revision(replace(an_offer(), parameters={"temperature": 301.5}), number=4))
+    with monkeypatch.context() as patched:
+        patched.setattr(folder_worker, "fsync_folder", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            worker.claim()
+    planner.publish(a_revision(replace(an_offer(), parameters={"temperature": 399.0}), number=5))
+
+    offer = worker.claim()
+
+    (claim,) = planner.collect([KEY]).claims
+    assert offer.parameters == claim.parameters == {"temperature": 301.5}
+
+
 def test_a_claim_whose_answer_was_lost_is_ones_own_once(planner, new_worker, monkeypatch):
     publish_once = folder_worker.publish_once
 

@@ -259,3 +259,13 @@ def test_a_stopped_pool_does_not_stop_its_workers(bench):
     pool.send_signal(signal.SIGCONT)
     bench.publish(state=QueueState.DRAINING)
     assert pool.wait(10) == 0
+
+
+def test_a_measurement_that_fails_is_told_with_its_error_and_the_log_of_the_worker_has_the_traceback(bench):
+    bench.publish(("raise", 0.0))
+
+    bench.start()
+
+    until(lambda: "ended failed" in bench.said())
+    assert "WARNING experiment=e0001 attempt=1 worker=w-1 ended failed (ValueError: the sample broke)" in bench.said()
+    assert 'raise ValueError("the sample broke")' in bench.log()

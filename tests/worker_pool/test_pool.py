@@ -219,3 +219,10 @@ def test_a_second_pool_of_the_same_name_is_refused_with_the_holder(bench):
         AlreadyRunningError, match=rf"process {pool.pid} on {socket.gethostname()}.*alchemy-async drain"
     ):
         run_pool(bench.folder)
+
+
+def test_a_pool_that_is_started_first_says_what_it_waits_for(bench):
+    bench.start()
+
+    until(lambda: "ready" in bench.said())
+    assert f"wait until `alchemy-async plan {bench.folder}` writes one" in bench.said()
