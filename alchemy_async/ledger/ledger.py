@@ -155,6 +155,15 @@ class Ledger:
         found = self._db.execute(f"SELECT * FROM experiments WHERE state IN ({marks}) ORDER BY number", wanted)  # noqa: S608 - only question marks
         return [rows.experiment(row) for row in found]
 
+    def added_after(self, number: int) -> list[Experiment]:
+        """Return the experiments with a larger number, by number."""
+        found = self._db.execute("SELECT * FROM experiments WHERE number > ? ORDER BY number", (number,))
+        return [rows.experiment(row) for row in found]
+
+    def last_number(self) -> int:
+        """Return the number of the newest experiment; 0 before the first."""
+        return int(self._db.execute("SELECT coalesce(max(number), 0) FROM experiments").fetchone()[0])
+
     def window(self, size: int) -> list[Experiment]:
         """Return the best queued experiments of each distinct ``requires``, best first.
 

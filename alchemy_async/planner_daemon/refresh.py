@@ -36,6 +36,7 @@ class _Asked:
     n_observations: int
     n_pending: int
     n: int
+    last_number: int
     signature: tuple[int, ...]
 
 
@@ -139,7 +140,9 @@ class Refresher:
         if n == 0:
             return
         pending, ids = self._pending(stale), tuple(found.id for found in stale)
-        self._asked = _Asked(ids, n_learnt, len(history.observations), len(pending), n, self._signature())
+        self._asked = _Asked(
+            ids, n_learnt, len(history.observations), len(pending), n, self._ledger.last_number(), self._signature()
+        )
         self._asker.start(Question(history, pending, n, opening.derived_seed(self._seed, "ask")))
 
     def _pending(self, revisable: Sequence[Experiment]) -> tuple[Point, ...]:
@@ -171,13 +174,16 @@ class Refresher:
     def _settle(self, asked: _Asked, answer: Answer) -> bool:
         """Put suggestions under their ids; tell whether any of them found a place."""
         revisable = {experiment.id: experiment for experiment in self._ledger.revisable()}
+        # What the question could not know of: revisable points that were taken since, and all that was added and taken.
         since = [self._ledger.experiment(name) for name in asked.revisable if name not in revisable]
+        since += [found for found in self._ledger.added_after(asked.last_number) if found.state is not State.QUEUED]
+        taken = [found.parameters for found in since if found.state is not State.CANCELLED]
         held = self._ledger.experiments(State.RUNNING, State.INTERRUPTED)
         placement = place(
             answer.suggestions,
             space=self._space,
-            taken=[found.parameters for found in since if found.state is not State.CANCELLED],
-            held=[found.parameters for found in held],
+            taken=taken,
+            held=[*(found.parameters for found in held), *taken],
             revisable=[name for name, found in revisable.items() if name in asked.revisable or found.origin == "fill"],
             offered=self._ledger.offered_points(),
         )
@@ -193,8 +199,7 @@ class Refresher:
             change.record_ask(
                 n=asked.n, n_observations=asked.n_observations, n_pending=asked.n_pending, seconds=answer.seconds
             )
-        # What was taken meanwhile was not known to this ask: then its points are asked for once more.
-        n_learnt = -1 if since else asked.n_learnt
+        n_learnt = -1 if taken else asked.n_learnt  # then these points are asked for once more
         self._conditioned_on = {name: n for name, n in self._conditioned_on.items() if name in revisable}
         self._conditioned_on |= dict.fromkeys(fresh, n_learnt)
         return bool(placement.revisions or placement.additions)

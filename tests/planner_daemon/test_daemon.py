@@ -154,6 +154,27 @@ def test_a_point_that_a_worker_took_while_the_planner_thought_is_not_suggested_b
     open_points = [found.parameters["x"] for found in here.ledger.experiments(State.QUEUED, State.RUNNING)]
     assert taken.parameters["x"] in open_points
     assert len(open_points) == len(set(open_points))
+    assert taken.parameters in here.asker.question.pending, "what was not known is asked for once more"
+
+
+def test_a_point_that_was_added_and_measured_while_the_planner_thought_is_not_measured_again(lab):
+    here = lab(n_initial=2, look_ahead=1, asker=LateAsker, budget="experiments = 20")
+    worker = here.worker()
+    here.step()
+    here.run_one(worker)
+    here.run_one(worker)
+    here.step()  # the first question is on its way
+    with here.ledger.change() as change:
+        change.add({"x": 0.777}, origin="person", pinned=True, priority=9.0)
+    here.step()
+    here.run_one(worker)
+    here.step()
+    here.planner.ask = lambda *_: [Suggestion({"x": 0.777})]
+    here.asker.let_it_answer()
+
+    here.step()
+
+    assert sum(found.parameters["x"] == 0.777 for found in here.ledger.experiments()) == 1
 
 
 def test_a_restart_goes_on_with_the_same_queue(lab):
