@@ -28,7 +28,7 @@ from alchemy_async.planner_daemon.ending import Summary, reason_to_end, summaris
 from alchemy_async.planner_daemon.intake import Intake, withdraw
 from alchemy_async.planner_daemon.leases import Leases, Terms
 from alchemy_async.planner_daemon.refresh import Refresher
-from alchemy_async.planner_daemon.serving import Labels, n_ready
+from alchemy_async.planner_daemon.serving import Labels
 from alchemy_async.queues import Collected, PlannerEnd
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class PlannerDaemon:
         paused = self._ledger.meta("wanted") == "paused"
         if not paused:
             living, idle = self._workers()
-            self._refresher.refresh(len(living), len(idle), n_ready(self._ledger.queued_for(), living, idle))
+            self._refresher.refresh(living, idle)
         self._publish(QueueState.PAUSED if paused else QueueState.RUNNING)
         self._remind()
         return None

@@ -16,10 +16,11 @@ from alchemy_async.clock import Clock
 from alchemy_async.config import CampaignSettings
 from alchemy_async.experiment import PENDING, Experiment, State, Suggestion
 from alchemy_async.ledger import Ledger
-from alchemy_async.planner_daemon import look_ahead, opening
+from alchemy_async.planner_daemon import look_ahead, opening, serving
 from alchemy_async.planner_daemon.answers import check
 from alchemy_async.planner_daemon.asker import Answer, Asker, Question
 from alchemy_async.planner_daemon.placing import place
+from alchemy_async.planner_daemon.serving import Labels
 from alchemy_async.space import Point, Space
 
 log = logging.getLogger(__name__)
@@ -87,23 +88,23 @@ class Refresher:
                 change.add(point, origin="initial", reason=f"initial design: {method}", pinned=True)
             change.set_meta(opened="yes")
 
-    def refresh(self, n_workers: int, n_idle: int, n_ready: int) -> bool:
+    def refresh(self, living: Sequence[Labels], idle: Sequence[Labels]) -> bool:
         """Take an answer, fill up, ask; tell whether the ledger changed.
 
         Args:
-            n_workers: Workers that live.
-            n_idle: Those of them that have nothing.
-            n_ready: Queued experiments that these workers can take.
+            living: The labels of each worker that lives.
+            idle: The labels of each of them that has nothing.
         """
         changed = self._take_answer()
         pace = look_ahead.Pace(
-            n_workers=max(n_workers, 1),
+            n_workers=max(len(living), 1),
             point_s=tuple(self._ledger.point_seconds(last=5)),
             duration_s=tuple(self._ledger.duration_seconds(last=20)),
         )
         self.depth = look_ahead.depth(self._settings.planner.look_ahead, pace)
         if not self._may_ask():
             return changed
+        n_idle, n_ready = len(idle), serving.n_ready(self._ledger.queued_for(), living, idle)
         missing = min(max(n_idle + self.depth - n_ready, 0), self._n_free_places())
         is_ready = self._ledger.n_observations() >= opening.model_starts_at(self._settings)
         n_fill = min(n_idle - n_ready, missing) if self._has_model else missing

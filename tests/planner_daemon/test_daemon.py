@@ -147,6 +147,7 @@ def test_a_point_that_a_worker_took_while_the_planner_thought_is_not_suggested_b
     here.run_one(worker)
     here.step()  # asks anew, free to revise what is queued
     taken = here.claim(worker)
+    here.planner.ask = lambda *_: [Suggestion({"x": 0.999})]  # far from what was taken
     here.asker.let_it_answer()
 
     here.step()
@@ -154,6 +155,7 @@ def test_a_point_that_a_worker_took_while_the_planner_thought_is_not_suggested_b
     open_points = [found.parameters["x"] for found in here.ledger.experiments(State.QUEUED, State.RUNNING)]
     assert taken.parameters["x"] in open_points
     assert len(open_points) == len(set(open_points))
+    assert [offer.parameters for offer in here.published().offers] == [{"x": 0.999}]
     assert taken.parameters in here.asker.question.pending, "what was not known is asked for once more"
 
 
