@@ -116,7 +116,7 @@ class Refresher:
             if not filled and not is_ready:  # a small space may have no point left before the model's first
                 self._barren = self._signature()
         if is_ready:
-            self._ask(missing, look_ahead.round_size(pace))
+            self._ask(missing, look_ahead.round_size(pace, is_starved=n_idle > n_ready))
             changed = self._take_answer() or changed  # in simulated time the answer is there at once
         return changed
 

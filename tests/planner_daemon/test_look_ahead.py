@@ -9,15 +9,18 @@ from alchemy_async.planner_daemon.look_ahead import MAX_DEPTH, Pace, depth, roun
     ("n_workers", "point_s", "duration_s", "expected"),
     [
         (3, (0.3,), (17.5,), 1),  # an ask is short: one ready experiment is enough
-        (3, (10.0,), (17.5,), 4),  # 2 * 3 * 10 / 17.5 = 3.4
-        (8, (1.0,), (2.0,), 8),
+        (3, (10.0,), (17.5,), 6),  # 1.5 * 3 * 10 / 17.5 = 2.6 are taken before an answer, give or take 1.6
+        (3, (0.35,), (1.75,), 3),
+        (8, (1.0,), (2.0,), 11),
         (3, (1.0,), (0.0,), 1),
         (3, (), (17.5,), 1),
         (3, (0.3,), (), 1),
         (256, (10.0,), (1.0,), MAX_DEPTH),
     ],
 )
-def test_auto_holds_ready_twice_what_workers_take_during_one_ask(n_workers, point_s, duration_s, expected):
+def test_auto_holds_ready_what_workers_take_before_an_answer_and_two_standard_deviations_more(
+    n_workers, point_s, duration_s, expected
+):
     assert depth("auto", Pace(n_workers, point_s, duration_s)) == expected
 
 
@@ -39,6 +42,10 @@ def test_a_number_is_taken_as_it_is():
 )
 def test_a_round_is_as_large_as_there_is_time_for(point_s, duration_s, expected):
     assert round_size(Pace(3, (point_s,), (duration_s,))) == expected
+
+
+def test_while_a_worker_waits_one_point_is_asked_for_at_a_time():
+    assert round_size(Pace(3, (0.35,), (17.5,)), is_starved=True) == 1
 
 
 def test_before_anything_was_measured_a_round_is_not_limited():
