@@ -96,7 +96,7 @@ def test_a_lock_dies_with_its_holder_even_by_kill_9(tmp_path):
         started = time.monotonic()
         locks.hold(path, what="held", mend="wait").release()
 
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 5
 
 
 def test_a_child_that_the_holder_forked_does_not_keep_its_lock(tmp_path):

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 from typer.testing import CliRunner
@@ -36,12 +36,18 @@ def loaded_by(*arguments):
     return ended.stdout.splitlines()[-1].removeprefix("loaded:").split()
 
 
+def processor_seconds():
+    """Time on the processor of all processes started so far: what others do on the machine does not count."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def seconds_of_help(*command):
     best = float("inf")
     for _ in range(3):
-        begun = time.perf_counter()
+        begun = processor_seconds()
         subprocess.run([sys.executable, *command, "--help"], capture_output=True, check=True)
-        best = min(best, time.perf_counter() - begun)
+        best = min(best, processor_seconds() - begun)
     return best
 
 
