@@ -21,6 +21,7 @@ def test_a_pool_completes_a_queue_and_ends_when_it_drains(bench):
 
     pool = bench.start()
     until(lambda: len(bench.results()) == 6)
+    until(lambda: bench.journal().count("setup") == 2)
     bench.publish(state=QueueState.DRAINING)
 
     assert pool.wait(10) == 0
