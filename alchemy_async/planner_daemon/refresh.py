@@ -88,14 +88,14 @@ class Refresher:
                 change.add(point, origin="initial", reason=f"initial design: {method}", pinned=True)
             change.set_meta(opened="yes")
 
-    def refresh(self, living: Sequence[Labels], idle: Sequence[Labels]) -> bool:
-        """Take an answer, fill up, ask; tell whether the ledger changed.
+    def refresh(self, living: Sequence[Labels], idle: Sequence[Labels]) -> None:
+        """Take an answer, fill up, ask.
 
         Args:
             living: The labels of each worker that lives.
             idle: The labels of each of them that has nothing.
         """
-        changed = self._take_answer()
+        self._take_answer()
         pace = look_ahead.Pace(
             n_workers=max(len(living), 1),
             point_s=tuple(self._ledger.point_seconds(last=5)),
@@ -103,7 +103,7 @@ class Refresher:
         )
         self.depth = look_ahead.depth(self._settings.planner.look_ahead, pace)
         if not self._may_ask():
-            return changed
+            return
         n_idle, n_ready = len(idle), serving.n_ready(self._ledger.queued_for(), living, idle)
         missing = min(max(n_idle + self.depth - n_ready, 0), self._n_free_places())
         is_ready = self._ledger.n_observations() >= opening.model_starts_at(self._settings)
@@ -112,13 +112,12 @@ class Refresher:
             not is_ready or not self._has_model or self._settings.planner.when_late == "fill" or self._n_failed_asks
         ) and n_fill > 0:
             filled = self._fill(n_fill)
-            changed, missing = changed or filled > 0, missing - filled
+            missing -= filled
             if not filled and not is_ready:  # a small space may have no point left before the model's first
                 self._barren = self._signature()
         if is_ready:
             self._ask(missing, look_ahead.round_size(pace, is_starved=n_idle > n_ready))
-            changed = self._take_answer() or changed  # in simulated time the answer is there at once
-        return changed
+            self._take_answer()  # in simulated time the answer is there at once
 
     def _may_ask(self) -> bool:
         """Whether initial results need not, or need no longer, be waited for."""
@@ -157,20 +156,19 @@ class Refresher:
         offered = [points for name, points in self._ledger.offered_points().items() if name not in free]
         return (*held, *(point for points in offered for point in points))
 
-    def _take_answer(self) -> bool:
+    def _take_answer(self) -> None:
         answer = self._asker.take()
         if answer is None or self._asked is None:
-            return False
+            return
         asked, self._asked = self._asked, None
         answer = check(answer, self._space)
         if answer.error:
             self._note_failure(answer)
-            return False
+            return
         self._n_failed_asks = 0
         self._has_model = True
         if not self._settle(asked, answer):
             self._barren = asked.signature  # the same question would bring the same answer
-        return True
 
     def _settle(self, asked: _Asked, answer: Answer) -> bool:
         """Put suggestions under their ids; tell whether any of them found a place."""

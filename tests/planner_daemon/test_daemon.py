@@ -316,7 +316,6 @@ def test_a_planner_that_was_stopped_steals_no_lease(lab):
 
 def test_a_new_worker_process_under_the_same_name_ends_the_lease_of_the_old_one_at_once(lab):
     here = lab(n_initial=2)
-    offer = None
     worker = here.worker()
     here.step()
     offer = here.claim(worker)
