@@ -16,8 +16,9 @@ import re
 import stat
 import sys
 import time
-from pathlib import Path
 from typing import Any
+
+StrPath = str | os.PathLike[str]
 
 MAX_BYTES = 4 * 1024 * 1024  # of one message; a bigger measurement belongs in a file that metadata names
 MAX_DEPTH = 32
@@ -29,6 +30,7 @@ _PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _PLAIN
 _WRITE = os.O_WRONLY | os.O_CREAT | _PLAIN
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)  # made once: `dumps` makes one at each call
 _WINDOWS = sys.platform == "win32"
 
 
@@ -40,7 +42,7 @@ class TooLargeError(OSError):
     """What was to be read is larger than a message may be."""
 
 
-def fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: StrPath) -> None:
     """Make the names in a folder durable (Windows has no such call: nothing is done there)."""
     if _WINDOWS:
         return
@@ -51,7 +53,7 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_file(path: Path, data: bytes, *, durable: bool) -> None:
+def write_file(path: StrPath, data: bytes, *, durable: bool) -> None:
     """Write a whole file; if durable, fsync it.
 
     Raises:
@@ -62,7 +64,7 @@ def write_file(path: Path, data: bytes, *, durable: bool) -> None:
     _write(path, data, os.O_TRUNC, durable=durable)
 
 
-def _write(path: Path, data: bytes, how: int, *, durable: bool) -> None:
+def _write(path: StrPath, data: bytes, how: int, *, durable: bool) -> None:
     descriptor = os.open(path, _WRITE | how, 0o644)
     try:
         try:
@@ -75,14 +77,15 @@ def _write(path: Path, data: bytes, how: int, *, durable: bool) -> None:
             os.close(descriptor)
     except OSError:
         with contextlib.suppress(OSError):
-            path.unlink()
+            os.unlink(path)
         raise
 
 
-def publish_once(staging: Path, final: Path, data: bytes) -> None:
+def publish_once(staging: StrPath, final: StrPath, data: bytes, *, durable: bool = True) -> None:
     """Publish by ``link``: the file appears whole, and only if the name is free.
 
-    The caller fsyncs the folder when it needs the name to survive a power cut.
+    If durable, its content is on the disk before its name is there; the caller
+    fsyncs the folder when it needs the name to survive a power cut.
     Where the file system has no hard links the name itself is created
     exclusively, so that it is still taken at most once; a reader may then see
     the file before it is complete.
@@ -91,19 +94,19 @@ def publish_once(staging: Path, final: Path, data: bytes) -> None:
         FileExistsError: If the name is taken; nothing was changed.
         OSError: If the disk refuses; nothing was published.
     """
-    write_file(staging, data, durable=True)
+    write_file(staging, data, durable=durable)
     try:
         os.link(staging, final)
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-        _write(final, data, os.O_EXCL, durable=True)
+        _write(final, data, os.O_EXCL, durable=durable)
     finally:
         with contextlib.suppress(OSError):
-            staging.unlink()
+            os.unlink(staging)
 
 
-def publish_over(staging: Path, final: Path, data: bytes, *, durable: bool) -> None:
+def publish_over(staging: StrPath, final: StrPath, data: bytes, *, durable: bool) -> None:
     """Publish by ``rename``: the file replaces the last one in a single step.
 
     Raises:
@@ -114,23 +117,23 @@ def publish_over(staging: Path, final: Path, data: bytes, *, durable: bool) -> N
         _replace(staging, final)
     except OSError:
         with contextlib.suppress(OSError):
-            staging.unlink()
+            os.unlink(staging)
         raise
     if durable:
-        fsync_folder(final.parent)
+        fsync_folder(os.path.dirname(final))
 
 
-def _replace(staging: Path, final: Path) -> None:
+def _replace(staging: StrPath, final: StrPath) -> None:
     for _ in range(50 if _WINDOWS else 0):  # Windows refuses while a reader has the file open
         try:
-            staging.replace(final)
+            os.replace(staging, final)
             return
         except PermissionError:
             time.sleep(0.01)
-    staging.replace(final)
+    os.replace(staging, final)
 
 
-def read_file(path: Path, *, limit: int = MAX_BYTES) -> bytes:
+def read_file(path: StrPath, *, limit: int = MAX_BYTES) -> bytes:
     """Read a regular file that anybody may have put there.
 
     Raises:
@@ -140,20 +143,33 @@ def read_file(path: Path, *, limit: int = MAX_BYTES) -> bytes:
     """
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):  # looked at before opening: opening a device may act
-            raise NotRegularFileError(f"{path.name!r} is not a regular file")
+            raise NotRegularFileError(f"{os.path.basename(path)!r} is not a regular file")
         descriptor = os.open(path, _READ)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise NotRegularFileError(f"{path.name!r} is a symbolic link") from error
+            raise NotRegularFileError(f"{os.path.basename(path)!r} is a symbolic link") from error
         raise
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise NotRegularFileError(f"{path.name!r} is not a regular file")
-        data = file.read(limit + 1) if found.st_size <= limit else b""
-        if found.st_size > limit or len(data) > limit:
-            raise TooLargeError(f"{path.name!r} has {found.st_size} bytes; a message may have {limit}")
-        return data
+            raise NotRegularFileError(f"{os.path.basename(path)!r} is not a regular file")
+        data = _read_all(descriptor, found.st_size, limit) if found.st_size <= limit else b""
+    finally:
+        os.close(descriptor)
+    if found.st_size > limit or len(data) > limit:
+        raise TooLargeError(f"{os.path.basename(path)!r} has {found.st_size} bytes; a message may have {limit}")
+    return data
+
+
+def _read_all(descriptor: int, size: int, limit: int) -> bytes:
+    """Read to the end, which may have moved since the size was asked for; stop beyond the limit."""
+    data = os.read(descriptor, size + 1)
+    while 0 < len(data) <= limit:
+        more = os.read(descriptor, limit + 1 - len(data))
+        if not more:
+            break
+        data += more
+    return data
 
 
 def dump_json(document: dict[str, Any]) -> bytes:
@@ -173,7 +189,7 @@ def _spread(value: object) -> str:
 
 
 def _compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def parse_json(data: bytes) -> dict[str, Any]:
@@ -234,12 +250,11 @@ def _short_integer(text: str) -> int:
     return int(text)
 
 
-def _is_shallow(document: object, levels: int) -> bool:
-    if isinstance(document, dict):
-        return levels > 0 and all(_is_shallow(value, levels - 1) for value in document.values())
-    if isinstance(document, list):
-        return levels > 0 and all(_is_shallow(value, levels - 1) for value in document)
-    return True
+def _is_shallow(document: dict[str, Any] | list[Any], levels: int) -> bool:
+    if levels == 0:
+        return False
+    values = document.values() if isinstance(document, dict) else document
+    return all(_is_shallow(value, levels - 1) for value in values if isinstance(value, (dict, list)))
 
 
 def _is_encodable(document: dict[str, Any]) -> bool:

@@ -159,9 +159,9 @@ def test_publishing_over_replaces_the_last_file(tmp_path, staging):
 
 def test_publishing_over_durably_syncs_the_file_then_renames_then_syncs_the_folder(tmp_path, staging, monkeypatch):
     steps = []
-    fsync, replace = os.fsync, Path.replace
+    fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda descriptor: (steps.append("fsync"), fsync(descriptor)))
-    monkeypatch.setattr(Path, "replace", lambda source, to: (steps.append("rename"), replace(source, to)))
+    monkeypatch.setattr(os, "replace", lambda source, to: (steps.append("rename"), replace(source, to)))
 
     publish_over(staging, tmp_path / "final", b"x", durable=True)
 
@@ -170,7 +170,7 @@ def test_publishing_over_durably_syncs_the_file_then_renames_then_syncs_the_fold
 
 def test_a_rename_that_fails_keeps_the_last_file_and_takes_the_staging_file_away(tmp_path, staging, monkeypatch):
     publish_over(staging, tmp_path / "final", b"first", durable=True)
-    monkeypatch.setattr(Path, "replace", fail_with(errno.EIO))
+    monkeypatch.setattr(os, "replace", fail_with(errno.EIO))
 
     with pytest.raises(OSError, match="Input/output error"):
         publish_over(staging, tmp_path / "final", b"second", durable=True)

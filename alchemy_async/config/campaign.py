@@ -59,6 +59,12 @@ class CampaignTable(Settings):
         "name one if the folder is a network share.",
         examples=["~/campaigns/amide.db"],
     )
+    durable: bool = Field(
+        default=True,
+        description="Whether claims, results and the ledger wait until the disk has them. `false` is for simulations: "
+        "quicker, as safe when a process is killed, but a power cut may lose what came last.",
+        examples=[False],
+    )
 
 
 class CampaignSettings(Settings):

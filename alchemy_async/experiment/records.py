@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alchemy_async.errors import WireError
 from alchemy_async.experiment.states import AttemptState, State, Status
@@ -23,8 +23,7 @@ EXPERIMENT_ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 WORKER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
-@dataclass(frozen=True, order=True)
-class AttemptKey:
+class AttemptKey(NamedTuple):
     """One try at one experiment; written ``<experiment>.<attempt>``."""
 
     experiment: str

@@ -7,7 +7,7 @@ Never: reads or writes a file, or trusts a name, number or text it was given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -98,7 +98,9 @@ class Revision:
         }
 
     @classmethod
-    def from_wire(cls, document: Mapping[str, Any]) -> Revision:
+    def from_wire(
+        cls, document: Mapping[str, Any], read_offer: Callable[[Mapping[str, Any]], Offer] = Offer.from_wire
+    ) -> Revision:
         """Check a document and read it.
 
         Raises:
@@ -112,9 +114,34 @@ class Revision:
             campaign=taken.text("campaign", pattern=CAMPAIGN_ID),
             revision=taken.integer("revision"),
             state=taken.choice("state", QueueState),
-            offers=tuple(Offer.from_wire(offer) for offer in offers),
+            offers=tuple(map(read_offer, offers)),
             cancel=tuple(AttemptKey.parse(text) for text in taken.texts("cancel")),
         )
+
+
+class RevisionReader:
+    """Reads one revision after the other; an offer that stayed as it was is not checked again."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[Mapping[str, Any], Offer]] = {}
+
+    def read(self, document: Mapping[str, Any]) -> Revision:
+        """Check a document and read it.
+
+        Raises:
+            WireError: If it is not valid.
+        """
+        present: dict[str, tuple[Mapping[str, Any], Offer]] = {}
+
+        def read_offer(offer: Mapping[str, Any]) -> Offer:
+            name = f"{offer.get('experiment')}.{offer.get('attempt')}"
+            last = self._last.get(name)
+            present[name] = last if last is not None and last[0] == offer else (offer, Offer.from_wire(offer))
+            return present[name][1]
+
+        revision = Revision.from_wire(document, read_offer)
+        self._last = present
+        return revision
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,17 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from alchemy_async.clock import Clock, SystemClock, to_wire
 from alchemy_async.errors import LedgerError, UnknownExperimentError
-from alchemy_async.experiment import Attempt, AttemptKey, Experiment, History, Objective, Observed, Refused, State
+from alchemy_async.experiment import PENDING, Attempt, AttemptKey, Experiment, History, Objective, State
 from alchemy_async.ledger import rows, schema
 from alchemy_async.ledger.change import Change
+from alchemy_async.ledger.learnt import Learnt
 from alchemy_async.space import Point
 
 
@@ -37,21 +38,25 @@ class Ledger:
     def __init__(self, connection: sqlite3.Connection, clock: Clock | None = None) -> None:
         self._db = connection
         self._clock = clock or SystemClock()
+        self._learnt = Learnt(connection)
 
     @classmethod
-    def create(cls, path: Path, *, name: str, study: Mapping[str, Any], clock: Clock | None = None) -> Self:
+    def create(
+        cls, path: Path, *, name: str, study: Mapping[str, Any], durable: bool = True, clock: Clock | None = None
+    ) -> Self:
         """Open the ledger of a campaign, and begin it if there is none.
 
         Args:
             path: The SQLite file.
             name: The campaign's name.
             study: What may not change once there are results: parameters, objectives, constraints.
+            durable: Whether each change waits for the disk; without it a power cut may lose the last ones.
             clock: For the times of events.
 
         Raises:
             LedgerError: If it can't be opened, or belongs to another study.
         """
-        ledger = cls(schema.connect(path, create=True), clock)
+        ledger = cls(schema.connect(path, create=True, durable=durable), clock)
         try:
             ledger._begin(path, name, study)
         except BaseException:
@@ -170,41 +175,62 @@ class Ledger:
         Args:
             size: How many of each.
         """
-        kinds = self._db.execute("SELECT DISTINCT requires FROM experiments WHERE state = 'queued'").fetchall()
         best: list[Experiment] = []
-        for kind in kinds:
+        for kind in self._kinds():
             found = self._db.execute(
                 "SELECT * FROM experiments WHERE state = 'queued' AND requires = ? AND NOT is_cancelling"
                 " ORDER BY priority DESC, number LIMIT ?",
-                (kind["requires"], size),
+                (kind, size),
             )
             best += [rows.experiment(row) for row in found]
         return sorted(best, key=lambda experiment: (-experiment.priority, experiment.number))
 
-    def queued_for(self) -> dict[frozenset[str], int]:
-        """Return how many experiments are queued, by the labels that they require."""
+    def queued_for(self, most: int) -> dict[frozenset[str], int]:
+        """Return how many experiments are queued, by the labels that they require; of each kind at most ``most``."""
+        counted = "SELECT count(*) FROM (SELECT 1 FROM experiments WHERE state = 'queued' AND requires = ? LIMIT ?)"
+        return {
+            frozenset(json.loads(kind)): self._db.execute(counted, (kind, most)).fetchone()[0] for kind in self._kinds()
+        }
+
+    def _kinds(self) -> list[str]:
+        """Return every distinct ``requires`` of what is queued, hopping from one to the next in the index."""
         found = self._db.execute(
-            "SELECT requires, count(*) AS n FROM experiments WHERE state = 'queued' GROUP BY requires"
+            "WITH RECURSIVE kinds (kind) AS ("
+            " SELECT min(requires) FROM experiments WHERE state = 'queued' UNION ALL"
+            " SELECT (SELECT min(requires) FROM experiments WHERE state = 'queued' AND requires > kind)"
+            " FROM kinds WHERE kind IS NOT NULL"
+            ") SELECT kind FROM kinds WHERE kind IS NOT NULL"
         )
-        return {frozenset(json.loads(row["requires"])): row["n"] for row in found}
+        return [row["kind"] for row in found]
 
     def revisable(self) -> list[Experiment]:
         """Return the queued experiments whose parameters the planner may change, the first to be run first."""
         found = self._db.execute(
-            "SELECT * FROM experiments WHERE state = 'queued' AND NOT pinned AND attempt = 1 AND NOT is_cancelling"
+            "SELECT * FROM experiments INDEXED BY experiments_revisable"
+            " WHERE state = 'queued' AND NOT pinned AND attempt = 1 AND NOT is_cancelling"
             " ORDER BY priority DESC, number"
         )
         return [rows.experiment(row) for row in found]
 
-    def offered_points(self) -> dict[str, list[Point]]:
-        """Return every point that each queued experiment has been offered with, by id."""
+    def offered_points(self, most: int) -> dict[str, list[Point]]:
+        """Return every point that queued experiments have been offered with, by id.
+
+        Args:
+            most: How many of each distinct ``requires`` are looked at, from the
+                first to be run on; what stands in a published queue always is.
+        """
+        names = {experiment.id: None for experiment in self.window(most)}
+        listed = (self.experiment(key.experiment) for key in self.listed())
+        names |= {experiment.id: None for experiment in listed if experiment.state is State.QUEUED}
         points: dict[str, list[Point]] = {}
-        for row in self._db.execute(
-            "SELECT points.experiment, points.parameters FROM experiments JOIN points"
-            " ON points.experiment = experiments.id WHERE experiments.state = 'queued' ORDER BY points.rowid"
-        ):
-            points.setdefault(row["experiment"], []).append(json.loads(row["parameters"]))
+        for name in names:
+            found = self._db.execute("SELECT parameters FROM points WHERE experiment = ? ORDER BY rowid", (name,))
+            points[name] = [json.loads(row["parameters"]) for row in found]
         return points
+
+    def still_pending(self, experiments: Collection[str]) -> set[str]:
+        """Return which of these experiments are chosen and not yet observed."""
+        return {name for name in experiments if self.experiment(name).state in PENDING}
 
     # -- attempts ----------------------------------------------------------
 
@@ -224,7 +250,8 @@ class Ledger:
     def listed(self) -> list[AttemptKey]:
         """Return every attempt that stood in a published queue and has not ended."""
         found = self._db.execute(
-            "SELECT experiment, attempt FROM attempts WHERE state <> 'ended' AND is_listed ORDER BY experiment, attempt"
+            "SELECT experiment, attempt FROM attempts INDEXED BY attempts_listed"
+            " WHERE state <> 'ended' AND is_listed ORDER BY experiment, attempt"
         )
         return [AttemptKey(row["experiment"], row["attempt"]) for row in found]
 
@@ -245,8 +272,9 @@ class Ledger:
     def to_stop(self) -> list[AttemptKey]:
         """Return running attempts that a person cancelled, or whose experiment has ended without them."""
         found = self._db.execute(
-            "SELECT attempts.experiment, attempts.attempt FROM attempts"
-            " JOIN experiments ON experiments.id = attempts.experiment WHERE attempts.state = 'running'"
+            "SELECT attempts.experiment, attempts.attempt FROM attempts INDEXED BY attempts_held"
+            " JOIN experiments ON experiments.id = attempts.experiment"
+            " WHERE attempts.state IN ('running', 'interrupted') AND attempts.state = 'running'"
             " AND (experiments.is_cancelling OR experiments.state <> 'running'"
             " OR experiments.attempt <> attempts.attempt)"
             " ORDER BY attempts.experiment"
@@ -256,10 +284,11 @@ class Ledger:
     def to_withdraw(self) -> list[AttemptKey]:
         """Return queued attempts that a person cancelled, or whose experiment has ended without them."""
         found = self._db.execute(
-            "SELECT id AS experiment, attempt FROM experiments WHERE is_cancelling AND state = 'queued'"
-            " UNION SELECT attempts.experiment, attempts.attempt FROM attempts"
+            "SELECT id AS experiment, attempt FROM experiments INDEXED BY experiments_cancelling"
+            " WHERE is_cancelling AND state = 'queued'"
+            " UNION SELECT attempts.experiment, attempts.attempt FROM attempts INDEXED BY attempts_listed"
             " JOIN experiments ON experiments.id = attempts.experiment"
-            " WHERE attempts.state = 'queued' AND attempts.is_listed"
+            " WHERE attempts.state <> 'ended' AND attempts.state = 'queued' AND attempts.is_listed"
             " AND (experiments.state <> 'queued' OR experiments.attempt <> attempts.attempt)"
         )
         return [AttemptKey(row["experiment"], row["attempt"]) for row in found]
@@ -268,27 +297,15 @@ class Ledger:
 
     def history(self) -> History:
         """Return every measurement, replicates included, and every point that brought none, oldest first."""
-        observations = tuple(
-            Observed(json.loads(row["parameters"]), json.loads(row["measured"]), json.loads(row["sems"]))
-            for row in self._db.execute(
-                "SELECT parameters, measured, sems FROM outcomes"
-                " WHERE role IN ('result', 'replicate') AND status = 'completed' ORDER BY id"
-            )
-        )
-        refused = tuple(
-            Refused(json.loads(row["parameters"]), row["state"])
-            for row in self._db.execute(
-                "SELECT parameters, state FROM experiments WHERE state IN ('failed', 'infeasible') ORDER BY number"
-            )
-        )
-        return History(observations, refused)
+        return self._learnt.history()
 
     def n_observations(self) -> int:
         """Return how many measurements the model may use."""
-        row = self._db.execute(
-            "SELECT count(*) FROM outcomes WHERE status = 'completed' AND role IN ('result', 'replicate')"
-        ).fetchone()
-        return int(row[0])
+        return self._learnt.n_observations()
+
+    def n_learnt(self) -> int:
+        """Return the size of the history: measurements, and points that brought none."""
+        return self._learnt.n_observations() + self._learnt.n_refused()
 
     def best(self, objective: Objective) -> tuple[float, str, Point] | None:
         """Return the best value measured, its experiment and the parameters as run; None before the first."""

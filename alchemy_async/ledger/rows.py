@@ -33,7 +33,7 @@ def experiment(row: sqlite3.Row) -> Experiment:
         reason=row["reason"],
         iteration=row["iteration"],
         pinned=bool(row["pinned"]),
-        requires=tuple(json.loads(row["requires"])),
+        requires=() if row["requires"] == "[]" else tuple(json.loads(row["requires"])),
         is_cancelling=bool(row["is_cancelling"]),
     )
 

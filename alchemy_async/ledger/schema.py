@@ -1,7 +1,7 @@
 """The ledger's tables, and the rules that SQLite itself enforces on them.
 
 In:    a path.
-Out:   an open connection to a ledger of this version: WAL, synchronous FULL.
+Out:   an open connection to a ledger of this version: WAL, and synchronous FULL where it is to be durable.
 Never: opens a ledger that a newer version wrote, or alters one that it can't read.
 """
 
@@ -129,8 +129,11 @@ CREATE TRIGGER events_final BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'a
 """  # noqa: S608 - made of constants alone
 
 
-def connect(path: Path, *, create: bool) -> sqlite3.Connection:
+def connect(path: Path, *, create: bool, durable: bool = True) -> sqlite3.Connection:
     """Open a ledger, making its tables if it is empty and ``create`` says so.
+
+    Without ``durable`` a commit does not wait for the disk: a power cut may take
+    the last ones back, and leaves the ledger whole all the same.
 
     Raises:
         LedgerError: If there is none, or it is no ledger, or of a newer version.
@@ -145,7 +148,7 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
         ) from error
     connection.row_factory = sqlite3.Row
     try:
-        _prepare(connection, path, create=create)
+        _prepare(connection, path, create=create, durable=durable)
     except sqlite3.Error as error:
         connection.close()
         raise LedgerError(f"{path} can't be read as a ledger: {error}. Put it aside, or restore a copy.") from error
@@ -155,11 +158,11 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool, durable: bool) -> None:
     connection.execute("PRAGMA busy_timeout = 30000")
     version = _check_version(connection, path)
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves data in the drive's cache
     connection.execute("PRAGMA foreign_keys = ON")
     if version == 0:

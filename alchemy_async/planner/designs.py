@@ -99,9 +99,12 @@ def _sequence(space: Space, method: str, n: int, rng: np.random.Generator, skip:
 
 def _rows(method: str, d: int, n: int, rng: np.random.Generator, skip: int) -> Iterator[Array]:
     """Yield blocks of unit-cube coordinates without end; the first has at least ``n`` rows."""
-    from scipy.stats import qmc
-
     size = 2 ** max(n - 1, 7).bit_length()
+    if method == "random":
+        while True:
+            yield rng.random((size, d))
+    from scipy.stats import qmc  # takes a second to load, and plain random points do without
+
     if method == "sobol":
         sobol = qmc.Sobol(d, rng=rng)
         if skip:
@@ -113,8 +116,6 @@ def _rows(method: str, d: int, n: int, rng: np.random.Generator, skip: int) -> I
         yield np.asarray(qmc.LatinHypercube(d, rng=rng, optimization=optimisation).random(n))
         while True:
             yield np.asarray(qmc.LatinHypercube(d, rng=rng).random(size))
-    while True:
-        yield rng.random((size, d))
 
 
 def _choose_first(points: Iterator[dict[str, Value]], n: int, taken: Taken) -> list[dict[str, Value]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from alchemy_async.space import COPY_DISTANCE, Array, Point, Space
 
-_CHUNK = 64  # taken points compared at once: bounds the memory that a long history needs
+_MOST_DISTANCES = 1 << 18  # reckoned at once: bounds the memory that a long history needs
 
 
 class Taken:
@@ -53,7 +53,8 @@ class Taken:
             coordinates: Unit-cube coordinates, shape ``(n, d)``.
         """
         nearest = np.full(len(coordinates), np.inf)
-        for start in range(0, len(self), _CHUNK):
-            block = self._space.distances(coordinates, self._coordinates[start : start + _CHUNK])
+        step = max(_MOST_DISTANCES // max(len(coordinates), 1), 1)
+        for start in range(0, len(self), step):
+            block = self._space.distances(coordinates, self._coordinates[start : start + step])
             nearest = np.minimum(nearest, block.min(axis=1))
         return nearest

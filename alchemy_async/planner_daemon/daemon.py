@@ -60,7 +60,7 @@ class PlannerDaemon:
         self._intake = Intake(ledger, queue, space, settings.as_objectives(), clock)
         self._leases = Leases(clock, self._terms)
         self._refresher = Refresher(ledger, settings, space, asker, clock, seed)
-        self._published: tuple[object, ...] | None = None
+        self._published: tuple[QueueState, tuple[Offer, ...], tuple[AttemptKey, ...]] | None = None
         self._elapsed_s = float(ledger.meta("elapsed_s") or 0.0)
         self._saved_elapsed_s = self._elapsed_s
         self._last_step_s: float | None = None
@@ -144,8 +144,9 @@ class PlannerDaemon:
         wanted = (state, offers, cancel)
         if wanted == self._published:
             return
+        known = set() if self._published is None else {offer.key for offer in self._published[1]}
         with self._ledger.change() as change:
-            change.list_attempts([offer.key for offer in offers])
+            change.list_attempts([offer.key for offer in offers if offer.key not in known])
             change.set_meta(state=str(state))
             revision = change.next_revision()
         self._queue.publish(Revision(self._ledger.campaign, revision, state, offers, cancel))

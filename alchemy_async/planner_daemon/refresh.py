@@ -26,6 +26,7 @@ from alchemy_async.space import Point, Space
 log = logging.getLogger(__name__)
 
 _FAILED_ASK_PAUSE_S = (1.0, 60.0)
+MOST_PENDING = 512  # queued experiments that a question tells of; what lies deeper in a backlog is not about to run
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Refresher:
         self._n_failed_asks = 0
         self._not_before_s = 0.0
         self._has_model = bool(ledger.ask_seconds(last=1))
+        self._initial: set[str] | None = None  # of the initial design, those without a result; None: not looked up yet
         self.depth = 1
 
     @property
@@ -104,7 +106,7 @@ class Refresher:
         self.depth = look_ahead.depth(self._settings.planner.look_ahead, pace)
         if not self._may_ask():
             return
-        n_idle, n_ready = len(idle), serving.n_ready(self._ledger.queued_for(), living, idle)
+        n_idle, n_ready = len(idle), self._n_ready(living, idle)
         missing = min(max(n_idle + self.depth - n_ready, 0), self._n_free_places())
         is_ready = self._ledger.n_observations() >= opening.model_starts_at(self._settings)
         n_fill = min(n_idle - n_ready, missing) if self._has_model else missing
@@ -123,7 +125,14 @@ class Refresher:
         """Whether initial results need not, or need no longer, be waited for."""
         if not self._settings.planner.initial.wait:
             return True
-        return not any(found.origin == "initial" for found in self._ledger.experiments(*PENDING))
+        if self._initial is None:
+            self._initial = {found.id for found in self._ledger.experiments(*PENDING) if found.origin == "initial"}
+        self._initial = self._ledger.still_pending(self._initial)
+        return not self._initial
+
+    def _n_ready(self, living: Sequence[Labels], idle: Sequence[Labels]) -> int:
+        most = len(idle) + self.depth  # more than that is never missing
+        return serving.n_ready(self._ledger.queued_for(most), living, idle)
 
     # -- asking ------------------------------------------------------------
 
@@ -131,14 +140,14 @@ class Refresher:
         """Ask for what is missing, then for fresh points in place of queued ones that something was learnt since."""
         if self._asker.is_busy or self._clock.monotonic() < self._not_before_s or self.is_exhausted:
             return
-        history = self._ledger.history()
-        n_learnt = len(history.observations) + len(history.refused)
+        n_learnt = self._ledger.n_learnt()
         n_new = min(missing, round_size)
         stale = [found for found in self._ledger.revisable() if self._conditioned_on.get(found.id) != n_learnt]
         stale = stale[: round_size - n_new]
         n = n_new + len(stale)
         if n == 0:
             return
+        history = self._ledger.history()
         pending, ids = self._pending(stale), tuple(found.id for found in stale)
         self._asked = _Asked(
             ids, n_learnt, len(history.observations), len(pending), n, self._ledger.last_number(), self._signature()
@@ -149,11 +158,11 @@ class Refresher:
         """Every point chosen and not yet observed, except what this ask may replace.
 
         What stays queued counts with every point it was ever offered with: a
-        worker may still take an old one.
+        worker may still take an old one. Of a backlog only its head is told.
         """
         free = {experiment.id for experiment in revisable}
         held = [found.parameters for found in self._ledger.experiments(State.RUNNING, State.INTERRUPTED)]
-        offered = [points for name, points in self._ledger.offered_points().items() if name not in free]
+        offered = [points for name, points in self._ledger.offered_points(MOST_PENDING).items() if name not in free]
         return (*held, *(point for points in offered for point in points))
 
     def _take_answer(self) -> None:
@@ -184,7 +193,7 @@ class Refresher:
             taken=taken,
             held=[*(found.parameters for found in held), *taken],
             revisable=[name for name, found in revisable.items() if name in asked.revisable or found.origin == "fill"],
-            offered=self._ledger.offered_points(),
+            offered=self._ledger.offered_points(MOST_PENDING),
         )
         fresh = [name for name in asked.revisable if name in revisable]
         with self._ledger.change() as change:

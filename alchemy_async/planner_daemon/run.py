@@ -52,15 +52,15 @@ def run_planner(folder: Path, *, clock: Clock | None = None) -> Summary | None:
         settings.planner.strategy, settings.as_space(), settings.as_objectives(), dict(settings.planner.options), folder
     )
     recipe.make()  # a campaign that this planner can't plan is refused before anything is written
-    path = settings.ledger_path(folder)
+    path, durable = settings.ledger_path(folder), settings.campaign.durable
     with ExitStack() as stack:
         mend = f"Stop it there (Ctrl-C, or `alchemy-async drain {folder}`), or plan another folder."
         stack.enter_context(locks.hold(planner_lock(path), what=f"{folder} already has a planner", mend=mend))
         _check_ledger_is_there(Layout(folder), path)
         ledger = stack.enter_context(
-            Ledger.create(path, name=settings.campaign.name, study=settings.study(), clock=clock)
+            Ledger.create(path, name=settings.campaign.name, study=settings.study(), durable=durable, clock=clock)
         )
-        queue = FolderPlannerEnd(folder, campaign=ledger.campaign, clock=clock)
+        queue = FolderPlannerEnd(folder, campaign=ledger.campaign, clock=clock, durable=durable)
         stack.callback(queue.close)
         stop = stack.enter_context(_signals())
         log.info("campaign=%s planner started in %s", ledger.campaign, folder)
@@ -98,7 +98,7 @@ def _loop(
             continue
         retry_s = _RETRY_S[0]
         if not asker.is_answered:
-            time.sleep(_GATHER_S)
+            _gather(queue)
     log.info("stopped by a signal; the queue stays as it is, and `alchemy-async plan` goes on from here")
     return None
 
@@ -111,6 +111,13 @@ def _wait(seconds: float, ledger: Ledger, queue: FolderPlannerEnd, stamp: tuple[
         if queue.wait(nap_s) or ledger.stamp() != stamp:
             return
         waited_s += nap_s
+
+
+def _gather(queue: FolderPlannerEnd) -> None:
+    try:
+        queue.gather(_GATHER_S)
+    except OSError as error:
+        log.error("results that are in the ledger can't be removed from dump/ (%s); trying again later", error)
 
 
 def _nap(seconds: float, stop: _Stop) -> None:

@@ -13,6 +13,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -20,15 +21,17 @@ from alchemy_async.clock import Clock
 from alchemy_async.errors import FolderError, NewerFormatError, WireError
 from alchemy_async.experiment.records import AttemptKey
 from alchemy_async.experiment.wire import Claim, Heartbeat, Revision
-from alchemy_async.files import dump_json, fsync_folder, publish_once, publish_over
+from alchemy_async.files import dump_json
 from alchemy_async.queues import Collected, Delivery
-from alchemy_async.queues.layout import PLANNER, UNKNOWN, Layout, Staging, is_result_name
+from alchemy_async.queues.layout import PLANNER, UNKNOWN, Layout, is_result_name
+from alchemy_async.queues.publishing import Publisher
 from alchemy_async.queues.reading import LatestMessages, parse_message, read_message
 from alchemy_async.queues.rejecting import reject
 from alchemy_async.queues.results import UNCHANGED_S, ResultReader, Signature
 from alchemy_async.queues.watch import FolderWatch
 
 MAX_HEARTBEAT_BYTES = 64 * 1024
+TIDY_S = 0.005  # from a collect on, settled results are removed at once; then only while nothing else is to be done
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +43,7 @@ class FolderPlannerEnd:
         folder: The campaign folder; folders that are missing in it are made.
         campaign: Id of the campaign, as its ledger has it.
         clock: Says how long a broken file has not changed, and dates rejections.
+        durable: Whether anything waits for the disk; without it a power cut may lose what came last.
 
     Raises:
         FolderError: If the folder can't be used, or its queue belongs to another campaign.
@@ -47,17 +51,18 @@ class FolderPlannerEnd:
         OSError: If the disk refuses.
     """
 
-    def __init__(self, folder: Path, *, campaign: str, clock: Clock) -> None:
+    def __init__(self, folder: Path, *, campaign: str, clock: Clock, durable: bool = True) -> None:
         self._layout = Layout(folder)
         self._layout.make()
         self._campaign = campaign
         self._clock = clock
         self._check_queue()
-        self._staging = Staging(self._layout, PLANNER, secrets.token_hex(8))
-        self._staging.clean()
+        self._publisher = Publisher(self._layout, PLANNER, secrets.token_hex(8), durable=durable)
+        self._publisher.clean()
         self._claims: dict[AttemptKey, Claim] = {}
         self._unreadable: dict[AttemptKey, tuple[Signature, float]] = {}
         self._results = ResultReader(self._layout, campaign, clock)
+        self._tidy_until_s = float("inf")
         self._beats = LatestMessages(Heartbeat.from_wire, limit=MAX_HEARTBEAT_BYTES)
         self._changed = threading.Event()
         self._watch: FolderWatch | None = None
@@ -69,8 +74,7 @@ class FolderPlannerEnd:
             OSError: If the disk refuses; the last revision still stands.
         """
         self._layout.check()
-        data = dump_json(revision.to_wire())
-        publish_over(self._staging.next(), self._layout.queue_file, data, durable=True)
+        self._publisher.over(str(self._layout.queue_file), dump_json(revision.to_wire()))
 
     def withdraw(self, key: AttemptKey) -> bool:
         """Take an attempt back by claiming it, durably; False if a worker was faster.
@@ -88,7 +92,7 @@ class FolderPlannerEnd:
                     return False
             except WireError:
                 return False  # whoever it was: the name is taken
-        fsync_folder(self._layout.claims)
+        self._confirm([key])
         return True
 
     def collect(self, open_attempts: Sequence[AttemptKey]) -> Collected:
@@ -107,6 +111,7 @@ class FolderPlannerEnd:
             OSError: If the disk refuses; nothing was changed.
         """
         self._layout.check()
+        self._tidy_until_s = self._clock.monotonic() + TIDY_S
         open_keys = dict.fromkeys(open_attempts)
         known = {key: claim for key, claim in self._claims.items() if key in open_keys}
         fresh, again_in_s = self._look_up(key for key in open_keys if key not in known)
@@ -115,7 +120,7 @@ class FolderPlannerEnd:
         unclaimed = open_keys.keys() - known.keys() - fresh.keys()
         fresh |= self._claim_for(delivery for delivery in look.deliveries if delivery.result.key in unclaimed)
         if fresh:
-            fsync_folder(self._layout.claims)
+            self._confirm(fresh)
         self._claims = known | fresh  # only now: what is remembered is durable
         return Collected(
             claims=tuple(self._claims[key] for key in open_keys if key in self._claims),
@@ -129,41 +134,61 @@ class FolderPlannerEnd:
         """Take a result away after its commit; with a reason, keep it in ``dump/rejected/``.
 
         What was written to since the last collect stays where it is: that
-        content was not committed, and the next collect brings it.
+        content was not committed, and the next collect brings it. Where many
+        are settled at once the last ones are removed later, when nothing else
+        is to be done (a disk may take a millisecond for each); none of them is
+        collected again.
 
         Raises:
             ValueError: If the name is no result's.
             OSError: If the disk refuses; ask again.
         """
-        if not is_result_name(name) or Path(name).name != name:
+        if not is_result_name(name) or os.path.basename(name) != name:
             raise ValueError(f"{name!r} is not the name of a result; settle what collect returned")
         self._layout.check()
         if not self._results.is_as_read(name):
             return
         if reason:
-            reject(self._layout, self._staging, name, reason, self._clock.now())
-        else:
-            (self._layout.dump / name).unlink(missing_ok=True)
+            reject(self._layout, self._publisher, name, reason, self._clock.now())
+            return
+        self._results.settle(name)
+        self._results.remove_settled(lambda: self._clock.monotonic() < self._tidy_until_s)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until something may have changed, at most ``timeout_s``; True if something woke it.
 
         The first call starts the watch, which wakes once when it stands.
+
+        Raises:
+            OSError: If the disk refuses to remove what was settled.
         """
         if self._watch is None:
             self._watch = FolderWatch((self._layout.dump, self._layout.claims), self.wake)
+        self._results.remove_settled(lambda: not self._changed.is_set())
         is_woken = self._changed.wait(timeout_s)
         self._changed.clear()
         return is_woken
+
+    def gather(self, seconds: float) -> None:
+        """Let more come in before the next collect; meanwhile remove what was settled.
+
+        Raises:
+            OSError: If the disk refuses to remove what was settled.
+        """
+        until_s = time.monotonic() + seconds
+        self._results.remove_settled(lambda: time.monotonic() < until_s)
+        time.sleep(max(0.0, until_s - time.monotonic()))
 
     def wake(self) -> None:
         """End the present wait, or the next one; any thread may call it."""
         self._changed.set()
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching; what is settled and still there is removed, or else at the next start."""
         if self._watch is not None:
             self._watch.close()
+        with contextlib.suppress(OSError):
+            self._results.remove_settled(lambda: True)
 
     def _check_queue(self) -> None:
         try:
@@ -180,7 +205,10 @@ class FolderPlannerEnd:
             )
 
     def _link(self, claim: Claim) -> None:
-        publish_once(self._staging.next(), self._layout.claim(claim.key), dump_json(claim.to_wire()))
+        self._publisher.once(self._layout.claim(claim.key), dump_json(claim.to_wire()))
+
+    def _confirm(self, keys: Iterable[AttemptKey]) -> None:
+        self._publisher.confirm(self._layout.claims, map(self._layout.claim, keys))
 
     def _read_claim(self, key: AttemptKey) -> Claim:
         claim = Claim.from_wire(parse_message(read_message(self._layout.claim(key))))
@@ -226,14 +254,15 @@ class FolderPlannerEnd:
         return claims
 
     def _read_heartbeats(self) -> tuple[Heartbeat, ...]:
-        paths = [path for path in self._layout.workers.iterdir() if path.suffix == ".json"]
+        with os.scandir(self._layout.workers) as entries:
+            paths = sorted(entry.path for entry in entries if entry.name.endswith(".json"))
         self._beats.keep_only(paths)
         heartbeats: list[Heartbeat] = []
-        for path in sorted(paths):
+        for path in paths:
             try:
                 heartbeat = self._beats.read(path)
             except (FileNotFoundError, WireError):
                 continue  # no valid beat is no beat: the lease ends
-            if heartbeat.worker == path.stem and heartbeat.campaign in ("", self._campaign):
+            if self._layout.heartbeat(heartbeat.worker) == path and heartbeat.campaign in ("", self._campaign):
                 heartbeats.append(heartbeat)
         return tuple(heartbeats)

@@ -17,10 +17,11 @@ from alchemy_async.clock import Clock, SystemClock
 from alchemy_async.errors import FolderError, WireError
 from alchemy_async.experiment.records import AttemptKey, Outcome
 from alchemy_async.experiment.states import QueueState
-from alchemy_async.experiment.wire import Claim, Heartbeat, Offer, Result, Revision, WorkerState
-from alchemy_async.files import MAX_BYTES, dump_json, fsync_folder, publish_once, publish_over
+from alchemy_async.experiment.wire import Claim, Heartbeat, Offer, Result, Revision, RevisionReader, WorkerState
+from alchemy_async.files import MAX_BYTES, dump_json
 from alchemy_async.queues import News
-from alchemy_async.queues.layout import Layout, Staging, check_worker_name
+from alchemy_async.queues.layout import Layout, check_worker_name
+from alchemy_async.queues.publishing import Publisher
 from alchemy_async.queues.reading import LatestMessages, parse_message, read_message
 
 _log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class FolderWorkerEnd:
         instance: Random text, unique to this process.
         labels: What this worker can do; it claims only what requires no more.
         idempotent: Whether an attempt that was cut off may simply be run again.
+        durable: Whether claims and results wait for the disk; without it a power cut may lose the last ones.
         clock: Times publications.
 
     Attributes:
@@ -58,20 +60,21 @@ class FolderWorkerEnd:
         instance: str,
         labels: tuple[str, ...] = (),
         idempotent: bool = False,
+        durable: bool = True,
         clock: Clock | None = None,
     ) -> None:
         check_worker_name(worker)
         self._layout = Layout(folder)
         self._layout.make()
-        self._worker, self._instance, self._labels = worker, instance, labels
+        self._worker, self._instance, self._labels = worker, instance, frozenset(labels)
         self.idempotent = idempotent
         self._clock = clock or SystemClock()
         self._host, self._pid = socket.gethostname(), os.getpid()
-        self._staging = Staging(self._layout, worker, instance)
-        self._is_clean = False
-        self._queue = LatestMessages(Revision.from_wire)
+        self._publisher = Publisher(self._layout, worker, instance, durable=durable)
+        self._queue = LatestMessages(RevisionReader().read)
         self._campaign = ""
         self._taken: set[AttemptKey] = set()  # listed, and nothing to be started: somebody's, or claimed here before
+        self._unsure: set[AttemptKey] = set()  # the disk refused while they were claimed here: they may be ours
         self._beat = 0
         self.published_at_monotonic: float | None = None
 
@@ -103,7 +106,7 @@ class FolderWorkerEnd:
             return None
         self._layout.check()
         for offer in queue.offers:
-            if offer.key in self._taken or not set(offer.requires) <= set(self._labels):
+            if offer.key in self._taken or not self._labels.issuperset(offer.requires):
                 continue
             claim = self._take(offer, queue)
             if claim is not None:
@@ -119,10 +122,10 @@ class FolderWorkerEnd:
         self._layout.check()
         self._beat += 1
         heartbeat = Heartbeat(
-            self._worker, self._instance, self._beat, state, holds, self._campaign, self._host, self._pid, self._labels
-        )
-        path = self._layout.heartbeat(self._worker)
-        publish_over(self._stage(), path, dump_json(heartbeat.to_wire()), durable=False)
+            self._worker, self._instance, self._beat, state, holds, self._campaign, self._host, self._pid,
+            tuple(sorted(self._labels)),
+        )  # fmt: skip
+        self._publisher.over(self._layout.heartbeat(self._worker), dump_json(heartbeat.to_wire()), durable=False)
 
     def report(self, key: AttemptKey, outcome: Outcome) -> None:
         """Publish a result, durably and once; a repetition does nothing.
@@ -143,13 +146,13 @@ class FolderWorkerEnd:
             )
         path = self._layout.result(self._worker, key)
         try:
-            publish_once(self._stage(), path, self._write_result(key, outcome))
+            self._publisher.once(path, self._write_result(key, outcome))
             self.published_at_monotonic = self._clock.monotonic()
         except FileExistsError:
             if not self._is_reported(key):
                 raise
         self._taken.add(key)
-        fsync_folder(self._layout.dump)
+        self._publisher.confirm(self._layout.dump, [path])
 
     def previous_beat(self) -> Heartbeat | None:
         """Return the last beat under this worker's name, of any process on any machine; None if there is none.
@@ -164,7 +167,7 @@ class FolderWorkerEnd:
 
     def _read_queue(self) -> Revision | None:
         try:
-            queue = self._queue.read(self._layout.queue_file)
+            queue = self._queue.read(str(self._layout.queue_file))
         except FileNotFoundError:
             return None
         except WireError as error:
@@ -188,20 +191,28 @@ class FolderWorkerEnd:
             self._campaign, offer.key, queue.revision, offer.parameters,
             self._worker, self._instance, self._host, self._pid, self.idempotent,
         )  # fmt: skip
-        if self._layout.is_claimed(offer.key):  # a cheap first look; the link decides
-            taken = self._own_claim(path)
+        if not self._layout.is_claimed(offer.key):  # a cheap first look; the link decides
+            taken = self._link(path, own)
         else:
-            try:
-                publish_once(self._stage(), path, dump_json(own.to_wire()))
-                taken = own
-            except FileExistsError:
-                taken = self._own_claim(path)
-        if taken is not None:
-            fsync_folder(self._layout.claims)  # before anything is started: a power cut must not offer it again
+            taken = self._own_claim(path) if offer.key in self._unsure else None
+        if taken is not None:  # durable before anything is started: a power cut must not offer it again
+            self._unsure.add(offer.key)
+            self._publisher.confirm(self._layout.claims, [path])
+            self._unsure.discard(offer.key)
         self._taken.add(offer.key)
         return taken
 
-    def _own_claim(self, path: Path) -> Claim | None:
+    def _link(self, path: str, own: Claim) -> Claim | None:
+        try:
+            self._publisher.once(path, dump_json(own.to_wire()))
+        except FileExistsError:
+            return self._own_claim(path)  # over NFS the answer to our own link may have been lost
+        except OSError:
+            self._unsure.add(own.key)
+            raise
+        return own
+
+    def _own_claim(self, path: str) -> Claim | None:
         """Return the claim if it is this process's: the disk took it, and its answer was lost."""
         try:
             claim = Claim.from_wire(parse_message(read_message(path)))
@@ -228,9 +239,3 @@ class FolderWorkerEnd:
             key, len(data), MAX_BYTES,
         )  # fmt: skip
         return dump_json(document | {"metadata": {"left_out": f"{len(data)} bytes, more than a message may have"}})
-
-    def _stage(self) -> Path:
-        if not self._is_clean:
-            self._staging.clean()
-            self._is_clean = True
-        return self._staging.next()

@@ -1,14 +1,13 @@
 """Layout: where every file of the two folders lies, and what its name says.
 
 In:    the campaign folder.
-Out:   paths, checked folders, names of staging files; whose result a name is.
+Out:   paths, checked folders; whose result a name is.
 Never: reads a message, or makes do with a folder that is a link or lies on another disk.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import stat
 from pathlib import Path
@@ -46,26 +45,33 @@ class Layout:
         self.staging = folder / ".staging"
         self.queue_file = self.pickup / "priority_queue.json"
         self._folders = (self.staging, self.pickup, self.dump, self.claims, self.workers, self.rejected)
+        self._texts = tuple(map(str, self._folders))
 
-    def claim(self, key: AttemptKey) -> Path:
+    # Paths of single files are texts: thousands are made in a second.
+
+    def claim(self, key: AttemptKey) -> str:
         """Return the file whose existence says that an attempt is taken."""
-        return self.claims / f"{key}.json"
+        return f"{self._texts[3]}{os.sep}{key.experiment}.{key.attempt}.json"
 
     def is_claimed(self, key: AttemptKey) -> bool:
         """Return whether an attempt is taken, by whomever; no means "not yet"."""
         try:
-            os.lstat(f"{self.claims}{os.sep}{key}.json")  # no Path: every open attempt is looked up at every collect
+            os.lstat(self.claim(key))
         except FileNotFoundError:
             return False
         return True
 
-    def heartbeat(self, worker: str) -> Path:
+    def heartbeat(self, worker: str) -> str:
         """Return the file that a worker renames each beat over."""
-        return self.workers / f"{worker}.json"
+        return f"{self._texts[4]}{os.sep}{worker}.json"
 
-    def result(self, worker: str, key: AttemptKey) -> Path:
+    def result(self, worker: str, key: AttemptKey) -> str:
         """Return the file that a worker links its result to."""
-        return self.dump / f"{RESULT_PREFIX}{worker}_{key}.json"
+        return self.entry(f"{RESULT_PREFIX}{worker}_{key}.json")
+
+    def entry(self, name: str) -> str:
+        """Return an entry of ``dump/``."""
+        return f"{self._texts[2]}{os.sep}{name}"
 
     def make(self) -> None:
         """Make the folders that are missing, durably, and check them all.
@@ -79,11 +85,17 @@ class Layout:
                 f"{self.folder} is not a folder. Make a campaign there with `alchemy-async init {self.folder}`."
             )
         missing = [folder for folder in self._folders if not os.path.lexists(folder)]
-        for folder in missing:
-            folder.mkdir(exist_ok=True)
-        self.check()
-        for parent in {folder.parent for folder in missing}:
-            fsync_folder(parent)
+        try:
+            for folder in missing:
+                folder.mkdir(exist_ok=True)
+            self.check()
+            for parent in {folder.parent for folder in missing}:
+                fsync_folder(parent)
+        except OSError:
+            for folder in reversed(missing):  # so that the next start makes and fsyncs them anew
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            raise
 
     def check(self) -> None:
         """Check that every folder is there, is no link, and shares one file system.
@@ -92,7 +104,7 @@ class Layout:
             FolderLostError: If one is not; the message says which and how to mend it.
         """
         device: int | None = None
-        for folder in self._folders:
+        for folder in self._texts:
             try:
                 found = os.lstat(folder)
             except FileNotFoundError:
@@ -110,34 +122,6 @@ class Layout:
                     f"between them. Keep the whole of {self.folder} on one file system."
                 )
             device = found.st_dev
-
-
-class Staging:
-    """Names for half-written files of one writer: same file system, never watched.
-
-    Args:
-        layout: The campaign folder.
-        owner: ``planner`` or the worker's name; its lock is held.
-        instance: Random text, unique to the process.
-    """
-
-    def __init__(self, layout: Layout, owner: str, instance: str) -> None:
-        self._folder = layout.staging
-        self._owner = owner
-        self._instance = instance
-        self._numbers = itertools.count(1)
-
-    def next(self) -> Path:
-        """Return a path that nobody else writes to."""
-        return self._folder / f"{self._owner}.{self._instance}.{next(self._numbers)}"
-
-    def clean(self) -> None:
-        """Remove what earlier holders of the same lock left behind."""
-        with os.scandir(self._folder) as entries:
-            leftovers = [Path(entry) for entry in entries if entry.name.startswith(f"{self._owner}.")]
-        for leftover in leftovers:
-            with contextlib.suppress(OSError):  # a leftover does no harm
-                leftover.unlink()
 
 
 def check_worker_name(worker: str) -> None:

@@ -8,16 +8,15 @@ Never: follows a link, waits for a FIFO, or mistakes a sick disk for a bad messa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from alchemy_async.errors import WireError
-from alchemy_async.files import MAX_BYTES, NotRegularFileError, TooLargeError, parse_json, read_file
+from alchemy_async.files import MAX_BYTES, NotRegularFileError, StrPath, TooLargeError, parse_json, read_file
 
 Message = TypeVar("Message")
 
 
-def read_message(path: Path, *, limit: int = MAX_BYTES) -> bytes:
+def read_message(path: StrPath, *, limit: int = MAX_BYTES) -> bytes:
     """Return the bytes of a message.
 
     Raises:
@@ -63,9 +62,9 @@ class LatestMessages(Generic[Message]):
     def __init__(self, parse: Callable[[Mapping[str, Any]], Message], *, limit: int = MAX_BYTES) -> None:
         self._parse = parse
         self._limit = limit
-        self._known: dict[Path, tuple[bytes, Message]] = {}
+        self._known: dict[str, tuple[bytes, Message]] = {}
 
-    def read(self, path: Path) -> Message:
+    def read(self, path: str) -> Message:
         """Return the message that lies there now.
 
         Raises:
@@ -81,7 +80,7 @@ class LatestMessages(Generic[Message]):
         self._known[path] = (data, message)
         return message
 
-    def keep_only(self, paths: Iterable[Path]) -> None:
+    def keep_only(self, paths: Iterable[str]) -> None:
         """Forget every other file."""
         kept = set(paths)
         self._known = {path: known for path, known in self._known.items() if path in kept}

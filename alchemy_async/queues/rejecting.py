@@ -16,18 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alchemy_async import clock
-from alchemy_async.files import NO_LINKS, fsync_folder, publish_once
+from alchemy_async.files import NO_LINKS
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from alchemy_async.queues.layout import Layout, Staging
+    from alchemy_async.queues.layout import Layout
+    from alchemy_async.queues.publishing import Publisher
 
 _REASON = ".reason.txt"
 _MAX_NAME_BYTES = 255 - len(_REASON) - len("-999999")
 
 
-def reject(layout: Layout, staging: Staging, name: str, reason: str, when: datetime) -> None:
+def reject(layout: Layout, publisher: Publisher, name: str, reason: str, when: datetime) -> None:
     """Move an entry of ``dump/`` to ``dump/rejected/``; one that is gone is fine.
 
     It is linked and unlinked, as a rename out of a watched folder stalls
@@ -43,8 +44,8 @@ def reject(layout: Layout, staging: Staging, name: str, reason: str, when: datet
         return
     target = _take_name(layout.rejected, source, found)
     with contextlib.suppress(FileExistsError):  # from before a crash
-        publish_once(staging.next(), _reason_file(target), _explain(name, reason, when))
-    fsync_folder(layout.rejected)
+        publisher.once(str(_reason_file(target)), _explain(name, reason, when))
+    publisher.confirm(layout.rejected, [])
     if not stat.S_ISDIR(found.st_mode):
         source.unlink(missing_ok=True)
 
@@ -53,9 +54,11 @@ def _take_name(rejected: Path, source: Path, found: os.stat_result) -> Path:
     candidates = _candidates(source.name)
     while True:
         target = rejected / next(candidates)
-        if _is_same_file(target, found):
-            return target
-        if os.path.lexists(target) or os.path.lexists(_reason_file(target)):
+        if _is_same_file(
+            target, found
+        ):  # of an earlier try: an fsync must speak of a fresh link
+            os.unlink(target)
+        elif os.path.lexists(target) or os.path.lexists(_reason_file(target)):
             continue
         with contextlib.suppress(FileExistsError):
             _link_or_rename(source, target, found)

@@ -2,14 +2,15 @@
 
 In:    every entry whose name claims to be a result.
 Out:   valid results; spoiled ones, once they have not changed for half a second.
-Never: moves or removes anything, knows the ledger, or reads more in one go than its bounds.
+Never: removes what was not settled, knows the ledger, or reads more in one go than its bounds.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -80,6 +81,7 @@ class ResultReader:
         self._clock = clock
         self._suspects: dict[str, _Suspect] = {}
         self._read_as: dict[str, Signature] = {}
+        self._settled: dict[str, Signature] = {}  # committed, and still to be removed
 
     def look(self, first: Collection[AttemptKey]) -> Look:
         """Read ``dump/`` once, the results of ``first`` before all others.
@@ -120,16 +122,48 @@ class ResultReader:
         judged, present = self._read_as.get(name), self._sign(name)
         return judged is None or present is None or judged.is_same_content(present)
 
+    def settle(self, name: str) -> None:
+        """Collect an entry no more, unless it changes; `remove_settled` takes it away."""
+        signature = self._read_as.get(name) or self._sign(name)
+        if signature is not None:
+            self._settled[name] = signature
+
+    def remove_settled(self, may_go_on: Callable[[], bool]) -> None:
+        """Remove what was settled, oldest first, as long as there is time.
+
+        Raises:
+            OSError: If the disk refuses; ask again.
+        """
+        while self._settled and may_go_on():
+            name = next(iter(self._settled))
+            if self._is_settled(name):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._layout.entry(name))
+                self._settled.pop(name)
+
+    def _is_settled(self, name: str) -> bool:
+        """Return whether an entry is settled and as it was; one that changed is collected like any other."""
+        settled = self._settled.get(name)
+        if settled is None:
+            return False
+        present = self._sign(name)
+        if present is not None and settled.is_same_content(present):
+            return True
+        del self._settled[name]
+        return False
+
     def _list(self, first: Collection[AttemptKey]) -> list[str]:
         with os.scandir(self._layout.dump) as entries:
             names = [entry.name for entry in entries if is_result_name(entry.name)]
+        if self._settled:
+            names = [name for name in names if not self._is_settled(name)]
         endings = {f"{key}.json" for key in first}  # what follows the last underscore of a valid name
         names.sort(key=lambda name: name.rpartition("_")[2] not in endings)
         return names
 
     def _sign(self, name: str) -> Signature | None:
         try:
-            return Signature.of(os.lstat(f"{self._layout.dump}{os.sep}{name}"))
+            return Signature.of(os.lstat(self._layout.entry(name)))
         except FileNotFoundError:
             return None
 
@@ -149,7 +183,7 @@ class ResultReader:
 
     def _judge(self, name: str) -> Delivery:
         whose = parse_result_name(name)
-        data = read_message(self._layout.dump / name)
+        data = read_message(self._layout.entry(name))
         result = Result.from_wire(parse_message(data))
         if result.campaign != self._campaign:
             raise WireError(f"campaign is {result.campaign!r}; this folder belongs to {self._campaign!r}")

@@ -1,7 +1,7 @@
 """Watch: being told within a millisecond that a folder changed.
 
 In:    folders.
-Out:   a call whenever a file in one of them is created, renamed, written or closed.
+Out:   a call whenever a file in one of them is created, renamed, or closed after writing.
 Never: says what changed. A call only wakes; a scan is the truth, and the caller
        scans every 2 s even when nothing calls.
 """
@@ -28,7 +28,7 @@ PROBE_S = 1.0
 
 _log = logging.getLogger(__name__)
 _PROBE = ".probe-"
-_TELLING = frozenset({"created", "modified", "moved", "closed"})  # reading and removing files tells nothing
+_TELLING = frozenset({"created", "moved", "closed"})  # what brings a whole file; reading and removing tell nothing
 _SHARES = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "beegfs", "gpfs", "glusterfs"}
     | {"fuse.sshfs", "fuse.rclone", "fuse.glusterfs", "fuse.s3fs", "virtiofs", "vboxsf", "drvfs"}
@@ -135,7 +135,7 @@ class FolderWatch:
 
 
 def _start_observer(folders: Sequence[Path], on_event: Callable[[FileSystemEvent], None]) -> BaseObserver:
-    from watchdog.events import FileSystemEventHandler
+    from watchdog.events import FileClosedEvent, FileCreatedEvent, FileMovedEvent, FileSystemEventHandler
     from watchdog.observers import Observer
 
     class Handler(FileSystemEventHandler):
@@ -143,8 +143,10 @@ def _start_observer(folders: Sequence[Path], on_event: Callable[[FileSystemEvent
             on_event(event)
 
     observer = Observer()
+    # The kernel drops the rest: the planner's own reading and removing would bring several events for each result.
+    wanted: list[type[FileSystemEvent]] = [FileCreatedEvent, FileMovedEvent, FileClosedEvent]
     for folder in folders:
-        observer.schedule(Handler(), str(folder), recursive=False)
+        observer.schedule(Handler(), str(folder), recursive=False, event_filter=wanted)
     try:
         observer.start()
     except OSError:

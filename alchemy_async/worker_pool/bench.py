@@ -76,11 +76,11 @@ def close(post: Post, executor: LocalExecutor) -> None:
         log.error("worker=%s teardown failed: %s", post.plan.worker, error)
 
 
-def give_up(post: Post, why: str) -> NoReturn:
+def give_up(post: Post, why: str, ending: Ending = Ending.HUNG) -> NoReturn:
     """End this process at once, with the driver's thread in it; the pool recovers the instrument."""
     log.error("worker=%s %s; this process is given up and a fresh one recovers the instrument", post.plan.worker, why)
     logging.shutdown()
-    os._exit(Ending.HUNG)
+    os._exit(ending)
 
 
 def _open(post: Post, *, setup: bool) -> Bench:

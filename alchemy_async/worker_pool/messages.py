@@ -30,6 +30,7 @@ class WorkerPlan:
         grace_s: How long a measurement may take to break off before its process is given up.
         instrument: Name of the instrument on this machine; None: folder and worker name it.
         objectives: Names of the objectives.
+        durable: Whether claims and results wait for the disk.
         must_recover: Whether the process before this one died with the instrument in its hands.
     """
 
@@ -43,6 +44,7 @@ class WorkerPlan:
     grace_s: float = 30.0
     instrument: str | None = None
     objectives: tuple[str, ...] = ()
+    durable: bool = True
     must_recover: bool = False
 
     @property
@@ -60,17 +62,19 @@ class Order(StrEnum):
 
 
 class Ending(IntEnum):
-    """Exit codes of a worker process; any other is a crash.
+    """Exit codes of a worker process; any other is a crash, 0 too: that is what a driver's own ``exit`` brings.
 
     ``RECOVERED``: the instrument is safe, a worker may start on it.
     ``UNRECOVERED``: told to stop before the instrument was safe.
     ``HUNG``: the driver did not come back; its process was given up.
+    ``EXHAUSTED``: the driver used up the memory that this process may have.
     """
 
-    FINISHED = 0
+    FINISHED = 70
     RECOVERED = 71
     UNRECOVERED = 72
     HUNG = 73
+    EXHAUSTED = 74
 
 
 class Topic(StrEnum):
@@ -78,6 +82,7 @@ class Topic(StrEnum):
 
     WAITING = "waiting"
     SICK = "sick"
+    TROUBLE = "in trouble:"
     READY = "ready"
     STARTED = "started"
     ENDED = "ended"
@@ -107,7 +112,7 @@ class Note:
     def is_trouble(self) -> bool:
         """Whether a person should look."""
         has_failed = self.topic is Topic.ENDED and self.text.startswith("failed")
-        return has_failed or self.topic in (Topic.WAITING, Topic.SICK)
+        return has_failed or self.topic in (Topic.WAITING, Topic.SICK, Topic.TROUBLE)
 
     def line(self, worker: str) -> str:
         """Return the note as a line of a log."""

@@ -2,16 +2,21 @@
 
 In:    all that the process, its driver and their children print or log.
 Out:   ``logs/<worker>.log`` in the campaign folder, the last part of it.
-Never: lets a driver that prints a gigabyte fill the disk for ever.
+Never: lets a driver that prints a gigabyte fill the disk for ever, or a full disk break a measurement that prints.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 MOST_BYTES = 10 * 1024 * 1024
 KEPT_BYTES = 1024 * 1024
@@ -33,12 +38,27 @@ def redirect(path: Path) -> None:
     for standard in (1, 2):
         os.dup2(descriptor, standard)
     os.close(descriptor)
-    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - it lives as long as the process
-    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - same
+    sys.stdout, sys.stderr = _words(1), _words(2)
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)sZ %(levelname)s %(message)s", force=True
     )
+
+
+def _words(standard: int) -> io.TextIOWrapper:
+    raw = io.BufferedWriter(_Lenient(standard, "w", closefd=False))
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="replace", line_buffering=True)
+
+
+class _Lenient(io.FileIO):
+    """A log that drops what the disk refuses: ``print`` in a driver must not end its measurement."""
+
+    def write(self, words: ReadableBuffer, /) -> int:
+        """Write, or pretend to; return how many bytes are done with."""
+        try:
+            return super().write(words) or 0
+        except OSError:
+            return memoryview(words).nbytes
 
 
 def cap(path: Path, *, most: int = MOST_BYTES, kept: int = KEPT_BYTES) -> None:

@@ -84,6 +84,7 @@ def plans_of(settings: CampaignSettings, folder: Path, *, n_workers: int | None 
             grace_s=group.grace_s,
             instrument=group.instrument,
             objectives=tuple(objective.name for objective in settings.objectives),
+            durable=settings.campaign.durable,
         )
         for group in groups
         for worker in group.worker_names()

@@ -7,6 +7,7 @@ Never: claims, measures or reports.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from concurrent.futures import Future
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from alchemy_async.experiment import AttemptKey, WorkerState
 from alchemy_async.worker_pool import output
-from alchemy_async.worker_pool.messages import Note, Order, WorkerPlan
+from alchemy_async.worker_pool.messages import Note, Order, Topic, WorkerPlan
 from alchemy_async.worker_pool.pipes import Bell, Connection, drain, tell, unblock, wait
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 QUIET_S = 60.0  # the same trouble is logged once in this time
 BEATS_PER_LEASE = 4
+LEAST_S = 0.25  # between two beats, however short the experiments are: only the last thing said matters
+LOG_LOOK_S = 0.5  # while a driver measures: one that prints for ever writes more in a beat than a log may have
 
 log = logging.getLogger(__name__)
 Done = TypeVar("Done")
@@ -54,7 +57,9 @@ class Post:
         self._holds: AttemptKey | None = None
         self._lease_s = plan.lease_s
         self._next_beat = math.inf
+        self._beaten_at = -math.inf
         self._told: dict[str, float] = {}
+        self._last = Note(Topic.WAITING)
         unblock(notes)
 
     @property
@@ -73,22 +78,31 @@ class Post:
         self._next_beat = self.clock.monotonic() + self._lease_s / BEATS_PER_LEASE
 
     def say(self, state: WorkerState, holds: AttemptKey | None = None, *, lease_s: float = math.inf) -> None:
-        """Change what the heartbeat says, and beat at once; ``gone`` is the last beat."""
+        """Change what the heartbeat says, and beat at once or very soon; ``gone`` is the last beat."""
         lease_s = min(lease_s, self.plan.lease_s)
         if (state, holds, lease_s) == (self._state, self._holds, self._lease_s):
             return
+        due = self._beaten_at + min(LEAST_S, lease_s / (2 * BEATS_PER_LEASE))
+        is_soon_enough = state not in (WorkerState.GONE, WorkerState.SICK) and self._state is not None
         self._state, self._holds, self._lease_s = state, holds, lease_s
-        self._beat()
+        if is_soon_enough and self.clock.monotonic() < due:
+            self._next_beat = min(self._next_beat, due)
+        else:
+            self._beat()
         if state is WorkerState.GONE:
             self._next_beat = math.inf
 
     def _beat(self) -> None:
-        self._next_beat = self.clock.monotonic() + self._lease_s / BEATS_PER_LEASE
+        self._beaten_at = self.clock.monotonic()
+        self._next_beat = self._beaten_at + self._lease_s / BEATS_PER_LEASE
         try:
             if self._end is not None:
                 self._end.beat(self._state or WorkerState.SICK, self._holds)
         except OSError as error:  # a disk that refuses keeps nobody from measuring
             self.complain("no heartbeat could be written", error)
+        self._cap_log()
+
+    def _cap_log(self) -> None:
         try:
             output.cap(output.log_path(self.plan.folder, self.plan.worker))
         except OSError as error:
@@ -102,9 +116,12 @@ class Post:
             if present >= self._next_beat:
                 self._beat()
             sources = [self.bell.reader] + ([] if self._orders is None else [self._orders])
-            if wait(sources, max(0.0, min(until, self._next_beat) - present)):
+            look_s = math.inf if self._holds is None else LOG_LOOK_S
+            if wait(sources, max(0.0, min(until - present, self._next_beat - present, look_s))):
                 self._listen()
                 return
+            if self._holds is not None:
+                self._cap_log()
             if self.clock.monotonic() >= until:
                 return
 
@@ -123,15 +140,16 @@ class Post:
 
     def note(self, note: Note) -> None:
         """Tell the pool, and the log."""
+        self._last = note
         log.log(logging.WARNING if note.is_trouble else logging.INFO, note.line(self.plan.worker))
         tell(self._notes, note.to_bytes())
 
     def complain(self, what: str, why: object) -> None:
-        """Log a trouble that may come again and again, once a minute."""
+        """Tell of a trouble that may come again and again, once a minute; with the counts that were told last."""
         present = self.clock.monotonic()
         if present >= self._told.get(what, -math.inf) + QUIET_S:
             self._told[what] = present
-            log.warning("worker=%s %s: %s", self.plan.worker, what, why)
+            self.note(dataclasses.replace(self._last, topic=Topic.TROUBLE, text=f"{what}: {why}", about=""))
 
     def beside(self, job: Callable[[], Done]) -> Future[Done]:
         """Run on another thread what may take long or hang; rings the bell at its end."""

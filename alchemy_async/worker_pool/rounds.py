@@ -25,7 +25,7 @@ from alchemy_async.experiment import (
 )
 from alchemy_async.worker_pool import bench
 from alchemy_async.worker_pool.backoff import Backoff
-from alchemy_async.worker_pool.messages import Note, Topic
+from alchemy_async.worker_pool.messages import Ending, Note, Topic
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 RESCAN_S = 2.0
 STOPPED_AT_START_S = 10.0
+MOST_TELLINGS, TELLINGS_PER_S = 50, 5.0  # that an attempt started and ended well; of a quick series not each is told
 TIMEOUT, STOPPED, CANCELLED = "timeout", "stopped", "cancelled"  # why a measurement is broken off
 
 _HANGS = "the driver did not end within grace_s after it was told to stop"
@@ -64,6 +65,8 @@ class Rounds:
         self._n_other = 0
         self._busy_s = 0.0
         self._untold: tuple[str, str] | None = None  # how the last attempt ended; told once the next one has started
+        self._n_silent = 0  # attempts that ended since then and are not told one by one
+        self._tellings, self._tellings_at = float(MOST_TELLINGS), self._clock.monotonic()
 
     def work(self, executor: Executor) -> None:
         """Work until the queue is drained or stopped, or somebody says so; then nothing is claimed any more."""
@@ -127,8 +130,9 @@ class Rounds:
         turnaround = {} if published_at is None else {"turnaround_s": started - published_at}
         self._was_running = True
         self._post.say(WorkerState.BUSY, key, lease_s=offer.lease_s)
-        self._tell_ended()
-        self._tell(Topic.STARTED, about=_ids(offer))
+        if self._may_tell():
+            self._tell_ended()
+            self._tell(Topic.STARTED, about=_ids(offer))
         why = self._watch(executor, future, offer, started + min(offer.timeout_s, plan.timeout_s))
         self._busy_s += self._clock.monotonic() - started
         if future.done():
@@ -140,6 +144,9 @@ class Rounds:
         if not future.done():
             self._tell_ended()
             bench.give_up(self._post, f"{_ids(offer)} {why}: {_HANGS}")
+        if outcome.error is not None and outcome.error.kind == MemoryError.__name__:
+            self._tell_ended()  # what the driver hoards stays: without memory no thread starts, and teardown hangs
+            bench.give_up(self._post, f"{_ids(offer)} ran out of memory", Ending.EXHAUSTED)
 
     def _watch(self, executor: Executor, future: Future[Outcome], offer: Offer, deadline: float) -> str:
         """Wait for the outcome; return why it was broken off, or "". It may then still be running after its grace."""
@@ -192,12 +199,27 @@ class Rounds:
             delay_s = self._backoff.failed()
             self._not_before = self._clock.monotonic() + delay_s
             text += f", next claim in {delay_s:g} s"
+        self._n_silent += self._untold is not None
         self._untold = (text, _ids(offer))
+        if outcome.error is not None:
+            self._tell_ended()
+
+    def _may_tell(self) -> bool:
+        """Return whether a person can still follow: a telling costs as much as a short experiment."""
+        present = self._clock.monotonic()
+        self._tellings += (present - self._tellings_at) * TELLINGS_PER_S
+        self._tellings, self._tellings_at = min(self._tellings, MOST_TELLINGS), present
+        if self._tellings < 1:
+            return False
+        self._tellings -= 1
+        return True
 
     def _tell_ended(self) -> None:
         if self._untold is not None:
             (text, about), self._untold = self._untold, None
-            self._tell(Topic.ENDED, text, about)
+            others = f" (and {self._n_silent} others before it)" if self._n_silent else ""
+            self._n_silent = 0
+            self._tell(Topic.ENDED, f"{text}{others}", about)
 
     def _tell(self, topic: Topic, text: str = "", about: str = "") -> None:
         self._post.note(Note(topic, text, about, self._n_completed, self._n_other, self._busy_s))

@@ -185,8 +185,8 @@ class Slot:
 
 
 def _cause(code: int) -> str:
-    if code == Ending.HUNG:
-        return "its driver hung"
+    if code in (Ending.HUNG, Ending.EXHAUSTED):
+        return "its driver hung" if code == Ending.HUNG else "its driver used up the memory"
     if code < 0:
         with contextlib.suppress(ValueError):
             return signal.Signals(-code).name

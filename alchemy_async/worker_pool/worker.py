@@ -78,7 +78,9 @@ def _live(post: Post) -> Ending:
         return in_vain
     with lock:
         instance = os.urandom(8).hex()
-        end = FolderWorkerEnd(plan.folder, worker=plan.worker, instance=instance, labels=plan.labels)
+        end = FolderWorkerEnd(
+            plan.folder, worker=plan.worker, instance=instance, labels=plan.labels, durable=plan.durable
+        )
         if not _is_alone(post, end):
             return in_vain
         previous = end.previous_beat()

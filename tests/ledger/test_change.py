@@ -293,11 +293,11 @@ def test_only_first_unpinned_queued_experiments_are_revised(bench, first):
 
 def test_every_point_that_an_id_was_offered_with_is_remembered_until_it_is_claimed(bench, first, ledger):
     bench.do("revise", first.experiment, {"x": 0.7})
-    assert ledger.offered_points() == {"e0001": [{"x": 0.5}, {"x": 0.7}]}
+    assert ledger.offered_points(10) == {"e0001": [{"x": 0.5}, {"x": 0.7}]}
 
     bench.claim(first)
 
-    assert ledger.offered_points() == {}
+    assert ledger.offered_points(10) == {}
 
 
 def test_the_window_shows_the_best_of_each_kind_of_requirement(bench, ledger):

@@ -10,7 +10,7 @@ from folder_messages import KEY, a_result, put_result
 from alchemy_async.clock import SimulatedClock
 from alchemy_async.errors import FolderError, NewerFormatError, WireError
 from alchemy_async.experiment import WorkerState
-from alchemy_async.queues import WorkerEnd, folder_worker
+from alchemy_async.queues import WorkerEnd, publishing
 from alchemy_async.queues.folder_worker import FolderWorkerEnd
 from alchemy_async.testing.queue_contract import a_revision, an_offer, an_outcome
 
@@ -61,12 +61,12 @@ def test_the_parameters_that_were_taken_are_those_that_the_claim_says(planner, n
 
 def test_the_claim_is_on_disk_before_it_is_returned(planner, new_worker, dump, monkeypatch):
     synced = []
-    monkeypatch.setattr(folder_worker, "fsync_folder", synced.append)
+    monkeypatch.setattr(publishing, "fsync_folder", synced.append)
     planner.publish(a_revision(an_offer()))
 
     new_worker().claim()
 
-    assert synced == [dump / "claims"]
+    assert synced == [str(dump / "claims")]
 
 
 def test_a_claim_whose_fsync_failed_is_not_started_but_still_ones_own(planner, new_worker, monkeypatch):
@@ -76,7 +76,7 @@ def test_a_claim_whose_fsync_failed_is_not_started_but_still_ones_own(planner, n
     worker = new_worker()
     planner.publish(a_revision(an_offer(1), an_offer(2)))
     with monkeypatch.context() as patched:
-        patched.setattr(folder_worker, "fsync_folder", fail)
+        patched.setattr(publishing, "fsync_folder", fail)
         with pytest.raises(OSError, match="Input/output"):
             worker.claim()
 
@@ -90,7 +90,7 @@ def test_a_claim_whose_fsync_failed_keeps_its_parameters_when_the_list_has_other
     worker = new_worker()
     planner.publish(a_revision(replace(an_offer(), parameters={"temperature": 301.5}), number=4))
     with monkeypatch.context() as patched:
-        patched.setattr(folder_worker, "fsync_folder", fail)
+        patched.setattr(publishing, "fsync_folder", fail)
         with pytest.raises(OSError, match="Input/output"):
             worker.claim()
     planner.publish(a_revision(replace(an_offer(), parameters={"temperature": 399.0}), number=5))
@@ -102,15 +102,15 @@ def test_a_claim_whose_fsync_failed_keeps_its_parameters_when_the_list_has_other
 
 
 def test_a_claim_whose_answer_was_lost_is_ones_own_once(planner, new_worker, monkeypatch):
-    publish_once = folder_worker.publish_once
+    publish_once = publishing.publish_once
 
-    def publish_and_lose_the_answer(*args):
-        publish_once(*args)
+    def publish_and_lose_the_answer(*args, **options):
+        publish_once(*args, **options)
         raise FileExistsError(17, "File exists")
 
     worker = new_worker()
     planner.publish(a_revision(an_offer()))
-    monkeypatch.setattr(folder_worker, "publish_once", publish_and_lose_the_answer)
+    monkeypatch.setattr(publishing, "publish_once", publish_and_lose_the_answer)
 
     assert worker.claim() == an_offer()
     assert worker.claim() is None
@@ -212,14 +212,14 @@ def test_a_result_whose_fsync_failed_is_reported_again_without_a_second_one(plan
     planner.publish(a_revision(an_offer()))
     worker.claim()
     with monkeypatch.context() as patched:
-        patched.setattr(folder_worker, "fsync_folder", fail)
+        patched.setattr(publishing, "fsync_folder", fail)
         with pytest.raises(OSError, match="Input/output"):
             worker.report(KEY, an_outcome())
     synced = []
-    monkeypatch.setattr(folder_worker, "fsync_folder", synced.append)
+    monkeypatch.setattr(publishing, "fsync_folder", synced.append)
     worker.report(KEY, an_outcome())
 
-    assert synced == [dump]
+    assert synced == [str(dump)]
     assert len(planner.collect([KEY]).deliveries) == 1
 
 

@@ -12,7 +12,7 @@ import pytest
 from folder_messages import KEY, a_result, put_result
 
 from alchemy_async.files import MAX_BYTES
-from alchemy_async.queues import rejecting, results
+from alchemy_async.queues import publishing, rejecting, results
 from alchemy_async.testing.queue_contract import a_revision, an_offer
 
 NAME = "worker_result_w1_e0001.1.json"
@@ -323,11 +323,11 @@ def test_the_same_bad_name_again_and_again_overwrites_nothing(planner, clock, du
 def test_a_rejected_file_is_safe_in_its_place_before_it_leaves_the_other(planner, clock, dump, monkeypatch):
     (dump / NAME).write_text("{")
     present = []
-    monkeypatch.setattr(rejecting, "fsync_folder", lambda folder: present.append((folder, (dump / NAME).exists())))
+    monkeypatch.setattr(publishing, "fsync_folder", lambda folder: present.append((folder, (dump / NAME).exists())))
 
     reject_all(planner, clock)
 
-    assert present == [(dump / "rejected", True)]
+    assert present == [(str(dump / "rejected"), True)]
 
 
 def test_a_rejection_that_was_cut_off_is_finished_under_the_same_name(planner, clock, dump):
