@@ -8,6 +8,8 @@ Never: waits for a worker or for a planner that is thinking; keeps nothing that 
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
+from collections.abc import Iterable
 
 from alchemy_async.clock import Clock
 from alchemy_async.config import CampaignSettings
@@ -33,10 +35,13 @@ from alchemy_async.queues import Collected, PlannerEnd
 
 log = logging.getLogger(__name__)
 
-WINDOW = 64  # experiments of each kind that the published queue shows; the backlog stays in the ledger
+_Published = tuple[QueueState, tuple[Offer, ...], tuple[AttemptKey, ...]]
+
+WINDOW = 64  # experiments of each kind that the published queue shows at least; the backlog stays in the ledger
 RESCAN_S = 2.0
 _SAVE_ELAPSED_S = 30.0
 _REMIND_S = 60.0
+_TELL_S = 5.0
 
 
 class PlannerDaemon:
@@ -60,11 +65,12 @@ class PlannerDaemon:
         self._intake = Intake(ledger, queue, space, settings.as_objectives(), clock)
         self._leases = Leases(clock, self._terms)
         self._refresher = Refresher(ledger, settings, space, asker, clock, seed)
-        self._published: tuple[QueueState, tuple[Offer, ...], tuple[AttemptKey, ...]] | None = None
+        self._published: _Published | None = None
+        self._window = WINDOW
         self._elapsed_s = float(ledger.meta("elapsed_s") or 0.0)
         self._saved_elapsed_s = self._elapsed_s
         self._last_step_s: float | None = None
-        self._reminded_s = float("-inf")
+        self._reminded_s = self._told_waiting_s = float("-inf")
         self.again_in_s = RESCAN_S
 
     def start(self) -> None:
@@ -97,6 +103,7 @@ class PlannerDaemon:
         if not paused:
             living, idle = self._workers()
             self._refresher.refresh(living, idle)
+            self._window = max(WINDOW, self._refresher.depth, 2 * len(living))
         self._publish(QueueState.PAUSED if paused else QueueState.RUNNING)
         self._remind()
         return None
@@ -105,6 +112,7 @@ class PlannerDaemon:
 
     def _collect(self) -> Collected:
         collected = self._queue.collect(self._ledger.listed())
+        self._tell_waiting(collected)
         self._intake.take(collected)
         if collected.again_in_s != 0:  # else results wait unread, and one of them may be what a lease is waiting for
             verdict = self._leases.scan(self._ledger.held(), collected.heartbeats)
@@ -142,7 +150,7 @@ class PlannerDaemon:
         offers = tuple(self._offers()) if is_open else ()
         cancel = tuple(self._ledger.to_stop())
         wanted = (state, offers, cancel)
-        if wanted == self._published:
+        if wanted == self._published or self._still_serves(wanted):
             return
         known = set() if self._published is None else {offer.key for offer in self._published[1]}
         with self._ledger.change() as change:
@@ -151,6 +159,21 @@ class PlannerDaemon:
             revision = change.next_revision()
         self._queue.publish(Revision(self._ledger.campaign, revision, state, offers, cancel))
         self._published = wanted
+
+    def _still_serves(self, wanted: _Published) -> bool:
+        """Return whether the published queue lacks nothing but the tail of a backlog, and half of it is still free."""
+        if self._published is None or (self._published[0], self._published[2]) != (wanted[0], wanted[2]):
+            return False
+        published, present = _by_kind(self._published[1]), _by_kind(wanted[1])
+        return all(
+            published[kind] == present[kind] or self._is_long_enough(published[kind], present[kind])
+            for kind in published.keys() | present.keys()
+        )
+
+    def _is_long_enough(self, published: list[Offer], wanted: list[Offer]) -> bool:
+        keys = {offer.key for offer in wanted}
+        free = [offer for offer in published if offer.key in keys]
+        return len(wanted) >= self._window and 2 * len(free) >= len(wanted) and free == wanted[: len(free)]
 
     def _offers(self) -> list[Offer]:
         terms = self._terms("")
@@ -164,7 +187,7 @@ class PlannerDaemon:
                 lease_s=terms.lease_s,
                 timeout_s=terms.timeout_s,
             )
-            for experiment in self._ledger.window(max(WINDOW, self._refresher.depth))
+            for experiment in self._ledger.window(self._window)
         ]
 
     def _without_place(self) -> list[AttemptKey]:
@@ -207,6 +230,14 @@ class PlannerDaemon:
             with self._ledger.change() as change:
                 change.set_meta(elapsed_s=repr(self._elapsed_s))
 
+    def _tell_waiting(self, collected: Collected) -> None:
+        """Say how many results came while nobody looked: taking them in may last a while."""
+        present = self._clock.monotonic()
+        if collected.n_waiting and present >= self._told_waiting_s + _TELL_S:
+            self._told_waiting_s = present
+            n = collected.n_waiting + len(collected.deliveries) + len(collected.spoiled)
+            log.info("%d results wait in dump/; they are taken into the ledger", n)
+
     def _remind(self) -> None:
         """Name the interrupted experiments when nothing else is left to do."""
         tally = self._ledger.tally()
@@ -219,6 +250,13 @@ class PlannerDaemon:
                 "only interrupted experiments are left: %s. Look at the bench, then `alchemy-async requeue FOLDER ID` "
                 "or `alchemy-async abandon FOLDER ID`.", names,
             )  # fmt: skip
+
+
+def _by_kind(offers: Iterable[Offer]) -> dict[tuple[str, ...], list[Offer]]:
+    kinds: dict[tuple[str, ...], list[Offer]] = defaultdict(list)
+    for offer in offers:
+        kinds[offer.requires].append(offer)
+    return kinds
 
 
 def _is_free(beat: Heartbeat) -> bool:

@@ -45,6 +45,7 @@ class Collected:
         spoiled: Invalid ones that have not changed for half a second.
         heartbeats: The last beat of every worker, read after the claims.
         again_in_s: When to look again even if nothing happens; None: no need.
+        n_waiting: Results that were seen and are left for the next look.
     """
 
     claims: tuple[Claim, ...] = ()
@@ -52,6 +53,7 @@ class Collected:
     spoiled: tuple[Spoiled, ...] = ()
     heartbeats: tuple[Heartbeat, ...] = ()
     again_in_s: float | None = None
+    n_waiting: int = 0
 
 
 @runtime_checkable

@@ -128,6 +128,7 @@ class FolderPlannerEnd:
             spoiled=look.spoiled,
             heartbeats=heartbeats,
             again_in_s=min((s for s in (again_in_s, look.again_in_s) if s is not None), default=None),
+            n_waiting=look.n_waiting,
         )
 
     def settle(self, name: str, reason: str = "") -> None:

@@ -54,9 +54,7 @@ def _take_name(rejected: Path, source: Path, found: os.stat_result) -> Path:
     candidates = _candidates(source.name)
     while True:
         target = rejected / next(candidates)
-        if _is_same_file(
-            target, found
-        ):  # of an earlier try: an fsync must speak of a fresh link
+        if _is_same_file(target, found):  # of an earlier try: an fsync must speak of a fresh link
             os.unlink(target)
         elif os.path.lexists(target) or os.path.lexists(_reason_file(target)):
             continue

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from alchemy_async.queues.layout import Layout
 
 UNCHANGED_S = 0.5  # what does not change for so long is not being written
-MAX_READ = 2000  # files read in one look, so that 30,000 don't hold the loop up
+MAX_READ = 1000  # files read in one look, so that 30,000 don't hold the loop up
 MAX_READ_BYTES = 4 * MAX_BYTES  # of all files in one look: parsed JSON takes up to 20 times its size
 MAX_SPOILED = 200  # each costs the caller two fsyncs
 
@@ -52,11 +52,15 @@ class Signature(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """What one look into ``dump/`` brought; ``again_in_s`` is None if no further look is needed."""
+    """What one look into ``dump/`` brought; ``again_in_s`` is None if no further look is needed.
+
+    ``n_waiting`` were seen and left for the next look.
+    """
 
     deliveries: tuple[Delivery, ...]
     spoiled: tuple[Spoiled, ...]
     again_in_s: float | None
+    n_waiting: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,10 +100,11 @@ class ResultReader:
         deliveries: list[Delivery] = []
         spoiled: list[Spoiled] = []
         waits_s: list[float] = []
-        n_read = n_bytes = 0
-        for name in names:
+        n_read = n_bytes = n_waiting = 0
+        for place, name in enumerate(names):
             if n_read >= MAX_READ or n_bytes >= MAX_READ_BYTES:
                 waits_s.append(0.0)
+                n_waiting = len(names) - place
                 break
             signature = self._sign(name)
             suspect = self._suspects.get(name)
@@ -115,7 +120,7 @@ class ResultReader:
             else:
                 waits_s.append(max(remaining_s, 0.0))
         deliveries.sort(key=lambda delivery: (delivery.result.outcome.finished_at, delivery.name))
-        return Look(tuple(deliveries), tuple(spoiled), min(waits_s, default=None))
+        return Look(tuple(deliveries), tuple(spoiled), min(waits_s, default=None), n_waiting)
 
     def is_as_read(self, name: str) -> bool:
         """Return whether an entry is still what the last look judged (or gone, or never looked at)."""
@@ -123,7 +128,7 @@ class ResultReader:
         return judged is None or present is None or judged.is_same_content(present)
 
     def settle(self, name: str) -> None:
-        """Collect an entry no more, unless it changes; `remove_settled` takes it away."""
+        """Collect an entry no more; `remove_settled` takes it away, or finds that it has changed meanwhile."""
         signature = self._read_as.get(name) or self._sign(name)
         if signature is not None:
             self._settled[name] = signature
@@ -135,28 +140,16 @@ class ResultReader:
             OSError: If the disk refuses; ask again.
         """
         while self._settled and may_go_on():
-            name = next(iter(self._settled))
-            if self._is_settled(name):
+            name, settled = next(iter(self._settled.items()))
+            present = self._sign(name)
+            if present is not None and settled.is_same_content(present):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._layout.entry(name))
-                self._settled.pop(name)
-
-    def _is_settled(self, name: str) -> bool:
-        """Return whether an entry is settled and as it was; one that changed is collected like any other."""
-        settled = self._settled.get(name)
-        if settled is None:
-            return False
-        present = self._sign(name)
-        if present is not None and settled.is_same_content(present):
-            return True
-        del self._settled[name]
-        return False
+            del self._settled[name]  # what has changed is collected like any other
 
     def _list(self, first: Collection[AttemptKey]) -> list[str]:
         with os.scandir(self._layout.dump) as entries:
-            names = [entry.name for entry in entries if is_result_name(entry.name)]
-        if self._settled:
-            names = [name for name in names if not self._is_settled(name)]
+            names = [entry.name for entry in entries if is_result_name(entry.name) and entry.name not in self._settled]
         endings = {f"{key}.json" for key in first}  # what follows the last underscore of a valid name
         names.sort(key=lambda name: name.rpartition("_")[2] not in endings)
         return names

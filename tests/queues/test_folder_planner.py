@@ -8,10 +8,12 @@ from dataclasses import replace
 import pytest
 from folder_messages import KEY, a_result, put_result
 
+from alchemy_async.clock import SimulatedClock
 from alchemy_async.errors import FolderError, NewerFormatError
 from alchemy_async.experiment import AttemptKey, Claim, QueueState, WorkerState
 from alchemy_async.queues import PlannerEnd, publishing
 from alchemy_async.queues.folder_planner import FolderPlannerEnd
+from alchemy_async.queues.folder_worker import FolderWorkerEnd
 from alchemy_async.testing.queue_contract import CAMPAIGN, a_revision, an_offer, an_outcome
 
 
@@ -67,6 +69,7 @@ def test_a_folder_whose_queue_belongs_to_another_campaign_is_refused(tmp_path, p
         FolderPlannerEnd(tmp_path, campaign="other-00000000", clock=clock)
 
 
+@pytest.mark.fault(15)
 def test_a_folder_whose_queue_is_of_a_newer_format_is_refused(tmp_path, planner, clock):
     (tmp_path / "pickup" / "priority_queue.json").write_text(json.dumps(a_revision().to_wire() | {"format": 2}))
 
@@ -83,6 +86,7 @@ def test_a_queue_that_is_garbage_is_replaced_because_the_ledger_leads(tmp_path, 
 
 
 @pytest.mark.parametrize("name", [".staging", "pickup", "dump", "dump/claims", "dump/workers", "dump/rejected"])
+@pytest.mark.fault(5)
 def test_a_folder_that_was_replaced_by_a_link_is_refused(tmp_path, planner, tmp_path_factory, name):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (tmp_path / name).rename(tmp_path / "aside")
@@ -99,6 +103,7 @@ def test_a_folder_that_was_replaced_by_a_link_is_refused(tmp_path, planner, tmp_
     assert not list(elsewhere.iterdir())
 
 
+@pytest.mark.fault(5)
 def test_a_folder_that_vanished_is_told_and_taken_up_again_when_it_is_back(tmp_path, planner):
     put_result(tmp_path / "dump")
     (tmp_path / "dump").rename(tmp_path / "aside")
@@ -191,6 +196,7 @@ def test_a_claim_is_on_disk_before_it_is_returned_or_remembered(planner, dump, m
     assert synced == [str(dump / "claims")]
 
 
+@pytest.mark.fault(5)
 def test_a_claim_whose_fsync_failed_is_synced_again_before_it_counts(planner, dump, monkeypatch):
     def fail(folder):
         raise OSError(5, "Input/output error")
@@ -288,6 +294,7 @@ def test_reading_and_settling_results_wakes_nobody(planner, dump, new_worker):
     assert not planner.wait(0.3)
 
 
+@pytest.mark.fault(5)
 def test_a_revision_that_can_not_be_written_leaves_the_last_one(tmp_path, planner, monkeypatch):
     planner.publish(a_revision(number=1))
 
@@ -303,6 +310,7 @@ def test_a_revision_that_can_not_be_written_leaves_the_last_one(tmp_path, planne
     assert not list((tmp_path / ".staging").iterdir())
 
 
+@pytest.mark.fault(9)
 def test_where_there_are_no_hard_links_claims_and_withdrawals_still_exclude_each_other(
     planner, new_worker, monkeypatch
 ):
@@ -318,3 +326,41 @@ def test_where_there_are_no_hard_links_claims_and_withdrawals_still_exclude_each
     assert not planner.withdraw(AttemptKey("e0002", 1))
     worker.report(AttemptKey("e0002", 1), an_outcome())
     assert len(planner.collect([AttemptKey("e0002", 1)]).deliveries) == 1
+
+
+def test_nothing_waits_for_the_disk_where_the_campaign_is_not_durable(tmp_path, monkeypatch):
+    synced = []
+    planner = FolderPlannerEnd(tmp_path, campaign=CAMPAIGN, clock=SimulatedClock(), durable=False)
+    worker = FolderWorkerEnd(tmp_path, worker="w1", instance="i", durable=False)
+    monkeypatch.setattr(os, "fsync", synced.append)
+
+    planner.publish(a_revision(an_offer()))
+    worker.report(worker.claim().key, an_outcome())
+    (delivery,) = planner.collect([KEY]).deliveries
+    planner.settle(delivery.name)
+
+    assert synced == []
+    assert delivery.result.key == KEY
+
+
+@pytest.mark.fault(5)
+def test_after_a_failed_fsync_each_name_is_written_again_before_the_next_one(planner, dump, monkeypatch):
+    steps = []
+    replace = os.replace
+    put_claim(dump, a_claim())
+    inode = (dump / "claims" / f"{KEY}.json").stat().st_ino
+
+    def fail(folder):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing, "fsync_folder", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            planner.collect([KEY])
+    monkeypatch.setattr(os, "replace", lambda source, to: (steps.append("renamed"), replace(source, to)))
+    monkeypatch.setattr(publishing, "fsync_folder", lambda folder: steps.append("fsynced"))
+    (claim,) = planner.collect([KEY]).claims
+
+    assert steps == ["renamed", "fsynced"]
+    assert (dump / "claims" / f"{KEY}.json").stat().st_ino != inode
+    assert claim == Claim.from_wire(a_claim())

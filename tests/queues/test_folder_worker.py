@@ -69,6 +69,7 @@ def test_the_claim_is_on_disk_before_it_is_returned(planner, new_worker, dump, m
     assert synced == [str(dump / "claims")]
 
 
+@pytest.mark.fault(5)
 def test_a_claim_whose_fsync_failed_is_not_started_but_still_ones_own(planner, new_worker, monkeypatch):
     def fail(folder):
         raise OSError(5, "Input/output error")
@@ -83,6 +84,7 @@ def test_a_claim_whose_fsync_failed_is_not_started_but_still_ones_own(planner, n
     assert [worker.claim(), worker.claim(), worker.claim()] == [an_offer(1), an_offer(2), None]
 
 
+@pytest.mark.fault(5)
 def test_a_claim_whose_fsync_failed_keeps_its_parameters_when_the_list_has_others(planner, new_worker, monkeypatch):
     def fail(folder):
         raise OSError(5, "Input/output error")
@@ -158,6 +160,7 @@ def test_a_queue_of_another_campaign_than_at_first_is_refused(planner, new_worke
         worker.claim()
 
 
+@pytest.mark.fault(15)
 def test_a_queue_that_can_not_be_read_is_told_and_forgotten_with_the_next_revision(planner, new_worker, queue_file):
     worker = new_worker()
     queue_file.write_text('{"format": 1')
@@ -204,6 +207,7 @@ def test_the_moment_at_which_a_result_became_visible_is_kept(planner, new_worker
     assert worker.published_at_monotonic == 12
 
 
+@pytest.mark.fault(5)
 def test_a_result_whose_fsync_failed_is_reported_again_without_a_second_one(planner, new_worker, dump, monkeypatch):
     def fail(folder):
         raise OSError(5, "Input/output error")
@@ -272,6 +276,7 @@ def test_a_result_before_there_ever_was_a_queue_belongs_to_no_campaign(new_worke
     assert not list(dump.glob("worker_result_*"))
 
 
+@pytest.mark.fault(5)
 def test_a_disk_that_is_full_loses_no_result_and_leaves_nothing_half_written(planner, new_worker, dump, monkeypatch):
     def fail(*args):
         raise OSError(28, "No space left on device")
@@ -306,6 +311,7 @@ def test_a_previous_beat_that_can_not_be_read_is_none(new_worker, dump):
     assert new_worker().previous_beat() is None
 
 
+@pytest.mark.fault(5)
 def test_a_folder_that_was_replaced_by_a_link_is_refused(planner, new_worker, dump, tmp_path_factory):
     worker = new_worker()
     planner.publish(a_revision(an_offer()))

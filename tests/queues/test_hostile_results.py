@@ -12,7 +12,7 @@ import pytest
 from folder_messages import KEY, a_result, put_result
 
 from alchemy_async.files import MAX_BYTES
-from alchemy_async.queues import publishing, rejecting, results
+from alchemy_async.queues import publishing, results
 from alchemy_async.testing.queue_contract import a_revision, an_offer
 
 NAME = "worker_result_w1_e0001.1.json"
@@ -63,6 +63,7 @@ BAD_CONTENT = {
 }
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("what", BAD_CONTENT)
 def test_bad_content_is_rejected_with_a_reason_that_says_what_is_wrong(planner, clock, dump, what):
     content, why = BAD_CONTENT[what]
@@ -97,6 +98,7 @@ FOREIGN_NAMES = [
 ]
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("name", FOREIGN_NAMES)
 def test_a_name_that_no_result_may_have_is_rejected_even_with_good_content(planner, clock, dump, name):
     put_result(dump, name=name)
@@ -109,6 +111,7 @@ def test_a_name_that_no_result_may_have_is_rejected_even_with_good_content(plann
     assert repr(name) in max(kept, key=lambda path: len(os.fsencode(path))).read_text()
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("worker", ["planner", "Unknown"])
 def test_a_result_in_the_name_of_a_worker_that_can_not_be_one_claims_nothing(planner, clock, dump, worker):
     put_result(dump, a_result(worker), f"worker_result_{worker}_e0001.1.json")
@@ -119,6 +122,7 @@ def test_a_result_in_the_name_of_a_worker_that_can_not_be_one_claims_nothing(pla
     assert not planner.collect([KEY]).claims
 
 
+@pytest.mark.fault(6)
 def test_a_name_that_is_no_unicode_is_rejected(planner, clock, dump):
     name = os.fsdecode(b"worker_result_\xff\xfe.json")
     put_result(dump, name=name)
@@ -164,6 +168,7 @@ def make_folder(path: Path, secret: Path) -> None:
     (path / "inside.txt").write_text("kept")
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("make", [make_symlink, make_dangling_symlink, make_fifo, make_socket, make_folder])
 def test_what_is_no_regular_file_is_moved_as_it_is_and_never_opened_or_followed(
     planner, clock, dump, tmp_path_factory, make
@@ -195,6 +200,7 @@ def test_where_hard_links_are_refused_a_spoiled_file_is_renamed(planner, clock, 
     assert (dump / "rejected" / f"{NAME}.reason.txt").exists()
 
 
+@pytest.mark.fault(6)
 def test_a_sparse_file_of_a_gigabyte_is_rejected_without_being_read(planner, clock, dump):
     with (dump / NAME).open("wb") as file:
         file.truncate(1 << 30)
@@ -206,6 +212,7 @@ def test_a_sparse_file_of_a_gigabyte_is_rejected_without_being_read(planner, clo
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_before_kb < 20_000
 
 
+@pytest.mark.fault(6)
 def test_many_files_of_the_largest_size_are_read_a_few_at_a_time(planner, dump, monkeypatch):
     monkeypatch.setattr(results, "MAX_READ_BYTES", 2 * MAX_BYTES)
     for number in range(1, 9):
@@ -222,6 +229,7 @@ def test_many_files_of_the_largest_size_are_read_a_few_at_a_time(planner, dump, 
     assert peak < 14 * MAX_BYTES
 
 
+@pytest.mark.fault(12)
 def test_more_results_than_fit_one_look_are_all_brought_by_the_next_ones(planner, dump, monkeypatch):
     monkeypatch.setattr(results, "MAX_READ", 10)
     for number in range(1, 26):
@@ -229,11 +237,11 @@ def test_more_results_than_fit_one_look_are_all_brought_by_the_next_ones(planner
 
     sizes = []
     while (collected := planner.collect([])).deliveries:
-        sizes.append(len(collected.deliveries))
+        sizes.append((len(collected.deliveries), collected.n_waiting))
         for delivery in collected.deliveries:
             planner.settle(delivery.name)
 
-    assert sizes == [10, 10, 5]
+    assert sizes == [(10, 15), (10, 5), (5, 0)]
     assert collected.again_in_s is None
 
 
@@ -248,6 +256,7 @@ def test_the_result_of_an_open_attempt_is_read_before_all_others(planner, dump, 
     assert delivery.result.key == key
 
 
+@pytest.mark.fault(6)
 def test_spoiled_files_in_great_number_do_not_keep_good_ones_waiting(planner, clock, dump, monkeypatch):
     monkeypatch.setattr(results, "MAX_SPOILED", 5)
     for number in range(40):
@@ -275,6 +284,7 @@ def test_a_slow_writer_in_place_is_waited_for(planner, clock, dump):
     assert len(planner.collect([KEY]).deliveries) == 1
 
 
+@pytest.mark.fault(6)
 def test_a_broken_file_is_read_once_and_looked_at_again_when_half_a_second_is_over(planner, clock, dump):
     (dump / NAME).write_text("{")
 
@@ -320,6 +330,7 @@ def test_the_same_bad_name_again_and_again_overwrites_nothing(planner, clock, du
     assert len(list((dump / "rejected").glob("*.reason.txt"))) == 3
 
 
+@pytest.mark.fault(5)
 def test_a_rejected_file_is_safe_in_its_place_before_it_leaves_the_other(planner, clock, dump, monkeypatch):
     (dump / NAME).write_text("{")
     present = []
@@ -366,6 +377,7 @@ def test_a_file_that_may_not_be_read_is_rejected(planner, clock, dump, monkeypat
     assert "right to read it" in reason
 
 
+@pytest.mark.fault(5)
 def test_a_sick_disk_is_no_reason_to_reject(planner, dump, monkeypatch):
     put_result(dump)
     real = os.open
@@ -383,6 +395,7 @@ def test_a_sick_disk_is_no_reason_to_reject(planner, dump, monkeypatch):
     assert len(planner.collect([KEY]).deliveries) == 1
 
 
+@pytest.mark.fault(7)
 def test_a_result_of_an_unknown_experiment_is_delivered_for_the_ledger_to_judge_and_claims_nothing(planner, dump):
     put_result(dump)
 
@@ -393,6 +406,7 @@ def test_a_result_of_an_unknown_experiment_is_delivered_for_the_ledger_to_judge_
     assert not list((dump / "claims").iterdir())
 
 
+@pytest.mark.fault(7)
 def test_the_same_attempt_with_other_values_has_another_digest(planner, dump):
     put_result(dump)
     put_result(dump, a_result("w2", values={"yield": 2.0}), "worker_result_w2_e0001.1.json")
@@ -412,12 +426,14 @@ def test_files_that_claim_to_be_no_result_are_left_alone(planner, clock, dump):
     assert len(list(dump.iterdir())) == 4 + 3
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("name", ["../campaign.toml", "claims", "worker_result_/../claims/e0001.1.json", "/etc/passwd"])
 def test_only_a_result_can_be_settled(planner, name):
     with pytest.raises(ValueError, match="settle what collect returned"):
         planner.settle(name)
 
 
+@pytest.mark.fault(6)
 def test_rejecting_leaves_a_running_campaign_alone(planner, clock, dump, new_worker):
     worker = new_worker()
     planner.publish(a_revision(an_offer(1), an_offer(2)))

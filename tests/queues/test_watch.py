@@ -127,6 +127,7 @@ def polls(calls) -> bool:
     return True
 
 
+@pytest.mark.fault(12)
 def test_where_inotify_is_at_its_limits_it_polls_and_says_how_to_mend_it(tmp_path, calls, monkeypatch, caplog):
     def refuse(folders, on_event):
         raise OSError(24, "inotify instance limit reached")
@@ -140,6 +141,7 @@ def test_where_inotify_is_at_its_limits_it_polls_and_says_how_to_mend_it(tmp_pat
     observer.close()
 
 
+@pytest.mark.fault(12)
 def test_where_the_trial_brings_no_event_it_polls_with_a_warning(tmp_path, calls, monkeypatch, caplog):
     start = watch._start_observer
     monkeypatch.setattr(watch, "PROBE_S", 0.05)
@@ -154,6 +156,7 @@ def test_where_the_trial_brings_no_event_it_polls_with_a_warning(tmp_path, calls
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.fault(12)
 def test_a_network_share_is_polled_because_others_changes_bring_no_events(tmp_path, calls, monkeypatch, caplog):
     monkeypatch.setattr(watch, "_share", lambda folder: "nfs4")
 
