@@ -4,10 +4,11 @@ In:    the command line.
 Out:   words or JSON on stdout, complaints on stderr, an exit code.
 Never: decides about experiments, or loads torch, numpy or pydantic before a command needs them.
 
-    start, daemons, see, steer, reset     the commands, as `--help` groups them
+    start, daemons, see, steer, reset, bench
+                                          the commands, as `--help` groups them
     console, arguments, site              errors and logging; arguments that recur; the folder, opened
-    demo_view | staging | picture, render, beats | table | leftovers
-                                          what stands behind demo | stage | status | export | clear
+    demo_view | staging | picture, render, beats | table | leftovers | bench_view
+                                          what stands behind demo | stage | status | export | clear | bench
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from alchemy_async.cli import daemons, reset, see, start, steer
+from alchemy_async.cli import bench, daemons, reset, see, start, steer
 from alchemy_async.cli.console import EPILOG, Commands, Verbose
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -43,6 +44,7 @@ app = typer.Typer(
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
+app.add_typer(bench.app, name="bench", rich_help_panel="Measure")
 
 
 def _show_version(is_wanted: bool) -> None:

@@ -130,12 +130,15 @@ def make_archive(parent: Path, name: str) -> Path:
 def keep(paths: list[Path], archive: Path) -> None:
     """Move files into a folder of the same file system: a rename, so that there is one whole copy at any instant.
 
+    A file that is gone is passed over: a planner that lives on, after ``--force``, has taken it into the ledger.
+
     Raises:
         OSError: If the disk refuses; what was not moved is still in its place.
     """
     archive.mkdir(exist_ok=True)
     for path in paths:
-        path.rename(archive / path.name)
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(archive / path.name)
     files.fsync_folder(archive)
     for parent in {path.parent for path in paths}:
         files.fsync_folder(parent)

@@ -35,7 +35,8 @@ def reference() -> str:
         if command.rich_help_panel != panel:
             panel = command.rich_help_panel
             parts.append(f"## {panel}\n")
-        parts.append(_command(name, command))
+        within = getattr(command, "commands", None) or {"": command}  # a group has commands of its own
+        parts += [_command(f"{name} {inner}".strip(), found) for inner, found in within.items()]
     return "\n".join(parts)
 
 
