@@ -82,8 +82,10 @@ class Refresher:
         """
         if self._ledger.meta("opened"):
             return
-        avoid = [experiment.parameters for experiment in self._ledger.experiments()]
-        points = opening.initial_design(self._settings, self._space, self._seed, avoid)
+        points: list[Point] = []
+        if self._n_free_places():
+            avoid = [experiment.parameters for experiment in self._ledger.experiments()]
+            points = opening.initial_design(self._settings, self._space, self._seed, avoid)
         with self._ledger.change() as change:
             method = self._settings.planner.initial.method
             for point in points[: self._n_free_places()]:

@@ -15,12 +15,12 @@ from typing import Any
 from multiprocess.connection import Connection, wait
 from multiprocess.context import SpawnContext
 
-SPAWN: Any = SpawnContext()
+_CONTEXT: Any = SpawnContext()
 
 
 def pipe() -> tuple[Connection, Connection]:
     """Return the reading and the writing end of a pipe whose writer never blocks."""
-    reader, writer = SPAWN.Pipe(duplex=False)
+    reader, writer = _CONTEXT.Pipe(duplex=False)
     unblock(writer)
     return reader, writer
 
@@ -74,4 +74,4 @@ class Bell:
                 end.close()
 
 
-__all__ = ["SPAWN", "Bell", "Connection", "drain", "pipe", "tell", "unblock", "wait"]
+__all__ = ["Bell", "Connection", "drain", "pipe", "tell", "unblock", "wait"]

@@ -21,6 +21,7 @@ from alchemy_async import locks
 from alchemy_async.clock import Clock, SystemClock
 from alchemy_async.errors import Mistake, SettingsError
 from alchemy_async.queues.watch import FolderWatch
+from alchemy_async.worker_pool import processes
 from alchemy_async.worker_pool.messages import Order, WorkerPlan
 from alchemy_async.worker_pool.pipes import Bell, wait
 from alchemy_async.worker_pool.slot import Level, Slot
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 
 def run_pool(folder: Path, *, name: str = "pool", n_workers: int | None = None) -> int:
     """Run the pool of a folder; see `alchemy_async.worker_pool.run_pool`."""
+    processes.prepare()  # while the settings are read
     from alchemy_async.config import load_campaign  # pydantic: the worker processes do without it
 
     folder = folder.resolve()

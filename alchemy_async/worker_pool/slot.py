@@ -12,20 +12,14 @@ import dataclasses
 import logging
 import math
 import signal
-import sys
-import types
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
-from multiprocess import resource_tracker
-
 from alchemy_async.clock import Clock
-from alchemy_async.worker_pool import output
+from alchemy_async.worker_pool import output, processes
 from alchemy_async.worker_pool.backoff import Backoff
 from alchemy_async.worker_pool.messages import Ending, Note, Order, Topic, WorkerPlan
-from alchemy_async.worker_pool.pipes import SPAWN, Connection, drain, pipe, tell
+from alchemy_async.worker_pool.pipes import Connection, drain, pipe, tell
 from alchemy_async.worker_pool.worker import run_worker
 
 log = logging.getLogger(__name__)
@@ -121,12 +115,9 @@ class Slot:
     def _spawn(self) -> None:
         orders_reader, self._orders = pipe()
         self._notes, notes_writer = pipe()
-        process = SPAWN.Process(target=run_worker, args=(self._plan, orders_reader, notes_writer), name=self.worker)
-        with _without_main(), _without_interrupts():
-            process.start()
+        self._process = processes.start(run_worker, self._plan, orders_reader, notes_writer, name=self.worker)
         orders_reader.close()
         notes_writer.close()
-        self._process = process
 
     def _read_notes(self) -> None:
         if self._notes is None:
@@ -191,28 +182,3 @@ def _cause(code: int) -> str:
         with contextlib.suppress(ValueError):
             return signal.Signals(-code).name
     return f"exit code {code}"
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Hide ``__main__``, which a spawned process would run again: it may be a user's script without a guard."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Have the spawned process begin with Ctrl-C blocked; one that comes meanwhile reaches the pool afterwards."""
-    if sys.platform == "win32":
-        yield
-        return
-    resource_tracker.ensure_running()  # it would unblock the signal
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -6,6 +6,8 @@ import os
 import signal
 import time
 
+import pytest
+
 from alchemy_async.experiment import Heartbeat, QueueState, Status, WorkerState
 from alchemy_async.files import dump_json
 from tests.worker_pool.conftest import is_alive, until
@@ -13,6 +15,7 @@ from tests.worker_pool.conftest import is_alive, until
 RECOVERY = ["connect", "stop", "teardown"]
 
 
+@pytest.mark.fault(2)
 def test_a_killed_worker_is_replaced_after_a_recovery_and_its_attempt_is_not_run_again(bench):
     bench.publish(("blind", 60))
     bench.start()
@@ -34,6 +37,8 @@ def test_a_killed_worker_is_replaced_after_a_recovery_and_its_attempt_is_not_run
     assert bench.journal().count("measure e0001.1") == 1
 
 
+@pytest.mark.fault(2)
+@pytest.mark.fault(13)
 def test_the_other_workers_do_not_notice_a_crash(bench):
     bench.settings(count=2)
     bench.publish(("crash", 0), *[("wait", 0.05)] * 10)
@@ -46,6 +51,7 @@ def test_the_other_workers_do_not_notice_a_crash(bench):
     assert "e0001.1" not in bench.results()
 
 
+@pytest.mark.fault(3)
 def test_after_kill_9_of_the_pool_the_workers_finish_publish_and_end_and_a_later_pool_waits(bench):
     bench.publish(("gate", 0.0), ("wait", 0.0))
     first = bench.start()
@@ -66,6 +72,7 @@ def test_after_kill_9_of_the_pool_the_workers_finish_publish_and_end_and_a_later
     until(lambda: not is_alive(worker.pid))
 
 
+@pytest.mark.fault(3)
 def test_a_worker_whose_pool_died_still_obeys_cancel(bench):
     bench.publish(("wait", 60))
     pool = bench.start()
@@ -78,6 +85,7 @@ def test_a_worker_whose_pool_died_still_obeys_cancel(bench):
     assert bench.results()["e0001.1"].outcome.status is Status.CANCELLED
 
 
+@pytest.mark.fault(3)
 def test_pool_and_worker_killed_together_are_followed_by_a_recovery(bench):
     bench.publish(("blind", 60))
     pool = bench.start()
@@ -92,6 +100,7 @@ def test_pool_and_worker_killed_together_are_followed_by_a_recovery(bench):
     assert bench.journal() == ["connect", "setup", "measure e0001.1", *RECOVERY, "connect", "setup"]
 
 
+@pytest.mark.fault(3)
 def test_a_recovery_that_fails_is_left_to_the_next_pool_when_its_own_pool_dies(bench):
     bench.publish(("blind", 60))
     first = bench.start()
@@ -111,6 +120,7 @@ def test_a_recovery_that_fails_is_left_to_the_next_pool_when_its_own_pool_dies(b
     assert bench.journal()[-5:] == [*RECOVERY, "connect", "setup"]
 
 
+@pytest.mark.fault(13)
 def test_a_driver_that_hangs_is_reported_as_timeout_and_gets_a_fresh_process_that_recovers(bench):
     bench.settings(timeout_s=0.5, grace_s=0.3)
     bench.publish(("hang", 0), ("wait", 0.0))
@@ -125,6 +135,7 @@ def test_a_driver_that_hangs_is_reported_as_timeout_and_gets_a_fresh_process_tha
     assert "worker=w-1 died (its driver hung)" in bench.said()
 
 
+@pytest.mark.fault(13)
 def test_what_ends_within_the_grace_time_is_a_timeout_unless_it_brings_a_value_and_the_process_goes_on(bench):
     bench.settings(timeout_s=0.3, grace_s=10)
     bench.publish(("wait", 60), ("late", 0))
@@ -138,6 +149,7 @@ def test_what_ends_within_the_grace_time_is_a_timeout_unless_it_brings_a_value_a
     assert bench.journal().count("connect") == 1
 
 
+@pytest.mark.fault(13)
 def test_what_a_driver_raises_is_a_result_and_the_same_process_goes_on(bench):
     bench.publish(("raise", 0), ("exit", 0), ("limit", 0), ("wait", 0.0))
 
@@ -179,6 +191,7 @@ def test_an_instrument_that_does_not_answer_makes_its_worker_sick_until_it_does(
     until(lambda: "e0001.1" in bench.results(), within_s=10)
 
 
+@pytest.mark.fault(13)
 def test_a_crash_loop_backs_off_and_still_drains(bench):
     (bench.folder / "explosive").touch()
     pool = bench.start()
@@ -191,6 +204,7 @@ def test_a_crash_loop_backs_off_and_still_drains(bench):
     assert bench.journal()[-3:] == RECOVERY
 
 
+@pytest.mark.fault(10)
 def test_a_driver_that_ignores_stop_can_not_hold_the_pool_back(bench):
     bench.publish(("hang", 0))
     pool = bench.start()
@@ -219,6 +233,7 @@ def test_a_folder_that_refuses_the_result_delays_it_and_loses_nothing(bench):
     assert bench.journal().count("measure e0001.1") == 1
 
 
+@pytest.mark.fault(13)
 def test_a_driver_that_prints_for_ever_does_not_fill_the_disk(bench):
     bench.publish(("print", 0), ("wait", 0.0))
 
@@ -251,6 +266,7 @@ def test_a_worker_waits_while_another_host_beats_under_its_name(bench):
     assert time.monotonic() - told_at > 0.4
 
 
+@pytest.mark.fault(11)
 def test_a_stopped_pool_does_not_stop_its_workers(bench):
     bench.publish(*[("wait", 0.01)] * 30)
     pool = bench.start()

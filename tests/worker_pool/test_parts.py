@@ -46,8 +46,8 @@ class Queue:
 class Diary:
     """A worker's end and an executor that write down in which order they are used."""
 
-    def __init__(self, n_offers: int, as_run: dict[str, float] | None = None) -> None:
-        self.as_run = as_run
+    def __init__(self, n_offers: int, as_run: dict[str, float] | None = None, lasts_s: float = 1.0) -> None:
+        self.as_run, self.lasts_s, self.clock = as_run, lasts_s, SimulatedClock()
         self.lines: list[str] = []
         self.published_at_monotonic = None
         self._offers = [
@@ -71,16 +71,16 @@ class Diary:
     def submit(self, attempt: Attempt) -> Future[Outcome]:
         self.lines.append(f"submit {attempt.key}")
         future: Future[Outcome] = Future()
-        now = SimulatedClock().now()
+        self.clock.advance(self.lasts_s)
+        now = self.clock.now()
         future.set_result(Outcome(Status.COMPLETED, now, now, {"y": 0.125}, parameters=self.as_run))
         return future
 
 
 def work_through(diary: Diary, folder: Path) -> None:
-    clock = SimulatedClock()
     orders, pool = pipes.pipe()
     heard, notes = pipes.pipe()
-    post = Post(WorkerPlan(folder, "w-1", "lab:f"), orders, notes, clock)
+    post = Post(WorkerPlan(folder, "w-1", "lab:f"), orders, notes, diary.clock)
     post.begin_beating(diary)
     Rounds(post, diary).work(diary)
     for end in (orders, pool, heard, notes):
@@ -94,7 +94,17 @@ def test_a_worker_beats_before_its_first_claim_and_after_a_report_claims_before_
 
     first = ["claim", "submit e1.1", "beat busy e1.1", "report e1.1 completed"]
     second = ["claim", "submit e2.1", "beat busy e2.1", "report e2.1 completed"]
-    assert diary.lines == ["beat idle", *first, *second, "claim", "beat idle"]
+    assert diary.lines == ["beat idle", *first, *second, "claim"]
+
+
+def test_a_worker_does_not_beat_for_each_of_many_short_experiments(tmp_path):
+    diary = Diary(n_offers=100, lasts_s=0.01)
+
+    work_through(diary, tmp_path)
+
+    beats = [line for line in diary.lines if line.startswith("beat")]
+    assert 4 <= len(beats) <= 7
+    assert [line.split()[0] for line in diary.lines].count("report") == 100
 
 
 def test_an_outcome_that_can_not_be_written_is_reported_as_a_failure_that_tells_all_of_it(tmp_path):
@@ -205,6 +215,7 @@ def test_a_note_passes_a_pipe_whole_however_long_its_text():
     assert Note.from_bytes(data).text.startswith("😀\n")
 
 
+@pytest.mark.fault(13)
 def test_a_log_is_cut_to_its_last_part_and_keeps_its_file(tmp_path):
     path = tmp_path / "w-1.log"
     path.write_bytes(b"a" * 1000 + b"the end")

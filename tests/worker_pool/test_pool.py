@@ -144,6 +144,7 @@ def test_an_unreadable_queue_is_told_and_waited_out(bench):
     until(lambda: "e0001.1" in bench.results(), within_s=5)
 
 
+@pytest.mark.fault(10)
 def test_the_first_signal_drains_what_runs_is_finished_and_nothing_else_is_claimed(bench):
     bench.publish(("wait", 1.0), ("wait", 0.0))
     pool = bench.start()
@@ -157,6 +158,7 @@ def test_the_first_signal_drains_what_runs_is_finished_and_nothing_else_is_claim
     assert "A second signal stops what runs" in bench.said()
 
 
+@pytest.mark.fault(10)
 def test_the_second_signal_stops_what_runs_and_it_counts_as_cancelled(bench):
     bench.publish(("wait", 60))
     pool = bench.start()
@@ -171,6 +173,7 @@ def test_the_second_signal_stops_what_runs_and_it_counts_as_cancelled(bench):
     assert bench.journal()[-2:] == ["stop", "teardown"]
 
 
+@pytest.mark.fault(10)
 def test_the_third_signal_ends_the_pool_at_once_and_its_worker_finishes_alone(bench):
     bench.settings(grace_s=5)
     bench.publish(("blind", 2.5))
@@ -190,6 +193,7 @@ def test_the_third_signal_ends_the_pool_at_once_and_its_worker_finishes_alone(be
     assert bench.heartbeat().state is WorkerState.GONE
 
 
+@pytest.mark.fault(10)
 def test_a_signal_to_one_worker_drains_that_worker_alone(bench):
     bench.settings(count=2)
     bench.publish(("wait", 1.0))
