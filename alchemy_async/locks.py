@@ -11,6 +11,7 @@ was taken. It is for people: the lock itself is what counts.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -28,7 +29,7 @@ from alchemy_async import clock, files
 from alchemy_async.errors import AlreadyRunningError, FolderError
 
 _PATIENCE_S = 0.3  # outlasts somebody who only looks whether the lock is held
-_INTRODUCTION_S = 0.5  # how long a holder may take between taking the lock and saying who it is
+_INTRODUCTION_S = 3.0  # how long a holder may take on a busy machine to say who it is; whoever asks waits no longer
 _POLL_S = 0.02
 _EVERYBODY = 0o666
 _WINDOWS = sys.platform == "win32"
@@ -131,6 +132,8 @@ def machine_lock_path(name: str) -> Path:
     folder = _machine_folder() / "alchemy-async-locks"
     try:
         folder.mkdir(exist_ok=True)
+        if folder.is_symlink():  # anybody may put one into /tmp; what it points to would be opened to all
+            raise OSError(errno.ELOOP, "it is a link")
         with contextlib.suppress(PermissionError):  # another user made it, and opened it to all
             folder.chmod(0o1777)
     except OSError as error:
@@ -169,7 +172,7 @@ def _introduce(path: Path, data: bytes) -> None:
         try:
             descriptor = os.open(target, flags)
         except FileNotFoundError:
-            descriptor = os.open(target, flags | os.O_CREAT | os.O_EXCL)
+            descriptor = os.open(target, flags | os.O_CREAT | os.O_EXCL, 0o644)
             if _is_shared(path.parent):
                 os.fchmod(descriptor, _EVERYBODY)
         with os.fdopen(descriptor, "wb") as file:
@@ -190,7 +193,10 @@ def _wait_for_introduction(path: Path) -> Holder:
 def _read_introduction(path: Path) -> Holder | None:
     try:
         document = files.parse_json(files.read_file(_introduction(path)))
-        return Holder(int(document["pid"]), str(document["host"]), str(document["since"]))
+        host, since = str(document["host"]), str(document["since"])
+        if not (host + since).isprintable() or len(host + since) > 400:  # others may write there, and people read it
+            return None
+        return Holder(int(document["pid"]), host, since)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

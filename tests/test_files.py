@@ -69,6 +69,7 @@ def test_a_file_is_synced_only_if_it_is_to_be_durable(tmp_path, monkeypatch, dur
 
 
 @pytest.mark.parametrize("name", ["write", "fsync"])
+@pytest.mark.fault(5)
 def test_a_file_that_the_disk_refuses_is_taken_away(tmp_path, monkeypatch, name):
     monkeypatch.setattr(os, name, fail_with(errno.EIO))
 
@@ -95,6 +96,7 @@ def test_what_is_published_once_appears_whole_and_leaves_no_staging_file(tmp_pat
     assert not staging.exists()
 
 
+@pytest.mark.fault(9)
 def test_publishing_once_overwrites_nothing(tmp_path, staging):
     publish_once(staging, tmp_path / "final", b"first")
 
@@ -117,6 +119,7 @@ def test_the_content_is_on_disk_before_the_name_is(tmp_path, staging, monkeypatc
 
 
 @pytest.mark.parametrize("refusal", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+@pytest.mark.fault(9)
 def test_where_there_are_no_hard_links_the_name_is_still_taken_at_most_once(tmp_path, staging, monkeypatch, refusal):
     monkeypatch.setattr(os, "link", fail_with(refusal))
 
@@ -128,6 +131,7 @@ def test_where_there_are_no_hard_links_the_name_is_still_taken_at_most_once(tmp_
     assert not staging.exists()
 
 
+@pytest.mark.fault(5)
 def test_where_there_are_no_hard_links_a_disk_that_fills_up_leaves_no_half_file(tmp_path, staging, monkeypatch):
     monkeypatch.setattr(os, "link", fail_with(errno.EPERM))
     monkeypatch.setattr(os, "write", refuse_writes_after(15))
@@ -139,6 +143,7 @@ def test_where_there_are_no_hard_links_a_disk_that_fills_up_leaves_no_half_file(
     assert not staging.exists()
 
 
+@pytest.mark.fault(5)
 def test_a_link_that_fails_for_another_reason_publishes_nothing(tmp_path, staging, monkeypatch):
     monkeypatch.setattr(os, "link", fail_with(errno.EIO))
 
@@ -168,6 +173,7 @@ def test_publishing_over_durably_syncs_the_file_then_renames_then_syncs_the_fold
     assert steps == ["fsync", "rename", "fsync"]
 
 
+@pytest.mark.fault(5)
 def test_a_rename_that_fails_keeps_the_last_file_and_takes_the_staging_file_away(tmp_path, staging, monkeypatch):
     publish_over(staging, tmp_path / "final", b"first", durable=True)
     monkeypatch.setattr(os, "replace", fail_with(errno.EIO))

@@ -75,6 +75,7 @@ def another_process_holding(path: Path, *more: str) -> Iterator[subprocess.Popen
             pipe.close()
 
 
+@pytest.mark.fault(8)
 def test_a_held_lock_is_refused_with_its_holder_and_the_mend(tmp_path):
     path = tmp_path / "planner.lock"
 
@@ -87,6 +88,7 @@ def test_a_held_lock_is_refused_with_its_holder_and_the_mend(tmp_path):
     assert f"process {process.pid} on {os.uname().nodename}, since 20" in caught.value.holder
 
 
+@pytest.mark.fault(8)
 def test_a_lock_dies_with_its_holder_even_by_kill_9(tmp_path):
     path = tmp_path / "planner.lock"
     with another_process_holding(path) as process:
@@ -99,6 +101,7 @@ def test_a_lock_dies_with_its_holder_even_by_kill_9(tmp_path):
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.fault(8)
 def test_a_child_that_the_holder_forked_does_not_keep_its_lock(tmp_path):
     path = tmp_path / "instrument.lock"
     with another_process_holding(path, "fork") as process:
@@ -108,6 +111,7 @@ def test_a_child_that_the_holder_forked_does_not_keep_its_lock(tmp_path):
         locks.hold(path, what="held", mend="wait").release()
 
 
+@pytest.mark.fault(8)
 def test_the_stale_name_of_a_killed_holder_is_never_told_as_the_present_one(tmp_path):
     path = tmp_path / "planner.lock"
     with another_process_holding(path) as killed:
@@ -123,6 +127,7 @@ def test_the_stale_name_of_a_killed_holder_is_never_told_as_the_present_one(tmp_
     assert str(holder) == "a process that has not said who it is"
 
 
+@pytest.mark.fault(8)
 def test_of_many_simultaneous_starts_exactly_one_survives_and_the_others_name_it(tmp_path):
     command = [sys.executable, "-c", CONTEND, str(tmp_path / "x.lock"), str(tmp_path / "go"), "100"]
 

@@ -119,10 +119,11 @@ class PlannerDaemon:
             if verdict.ended or verdict.revived:
                 with self._ledger.change() as change:
                     for key, why in verdict.ended:
-                        log.warning("experiment=%s attempt=%d interrupted: %s", key.experiment, key.attempt, why)
                         change.interrupt(key, why)
                     for key in verdict.revived:
                         change.revive(key)
+                for key, why in verdict.ended:
+                    log.warning("experiment=%s attempt=%d interrupted: %s", key.experiment, key.attempt, why)
         self.again_in_s = RESCAN_S if collected.again_in_s is None else min(RESCAN_S, collected.again_in_s)
         return collected
 

@@ -59,9 +59,11 @@ class FolderPlannerEnd:
         self._check_queue()
         self._publisher = Publisher(self._layout, PLANNER, secrets.token_hex(8), durable=durable)
         self._publisher.clean()
+        self._publisher.doubt(self._layout.claims)  # the planner before may have died of a failed fsync
         self._claims: dict[AttemptKey, Claim] = {}
         self._unreadable: dict[AttemptKey, tuple[Signature, float]] = {}
         self._results = ResultReader(self._layout, campaign, clock)
+        self._newer: set[str] = set()  # heartbeats of a newer format, told once
         self._tidy_until_s = float("inf")
         self._beats = LatestMessages(Heartbeat.from_wire, limit=MAX_HEARTBEAT_BYTES)
         self._changed = threading.Event()
@@ -262,6 +264,11 @@ class FolderPlannerEnd:
         for path in paths:
             try:
                 heartbeat = self._beats.read(path)
+            except NewerFormatError as error:
+                if path not in self._newer:
+                    self._newer.add(path)
+                    _log.warning("The heartbeat %s is not understood: %s", path, error)
+                continue
             except (FileNotFoundError, WireError):
                 continue  # no valid beat is no beat: the lease ends
             if self._layout.heartbeat(heartbeat.worker) == path and heartbeat.campaign in ("", self._campaign):

@@ -92,6 +92,10 @@ class Publisher:
         fsync_folder(place)
         self._doubted.discard(place)
 
+    def doubt(self, folder: Path) -> None:
+        """Take the last fsync of a folder for failed: the next names to be confirmed in it are written again."""
+        self._doubted.add(str(folder))
+
     def clean(self) -> None:
         """Remove what earlier holders of the same lock left behind."""
         self._is_clean = True

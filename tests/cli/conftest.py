@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -162,7 +163,7 @@ def beat(folder):
         layout = Layout(folder)
         layout.make()
         heartbeat = Heartbeat(worker, "instance", 7, state, holds, host=host or socket.gethostname(), pid=pid)
-        path = layout.heartbeat(worker)
+        path = Path(layout.heartbeat(worker))
         path.write_bytes(files.dump_json(heartbeat.to_wire()))
         written = path.stat().st_mtime - age_s
         os.utime(path, (written, written))

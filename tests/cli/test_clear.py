@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,8 +31,8 @@ def lived_in(folder, bench):
     layout = Layout(folder)
     layout.make()
     layout.queue_file.write_text("{}")
-    layout.claim(AttemptKey(name, 1)).write_text("{}")
-    layout.heartbeat("reactor-1").write_text("{}")
+    Path(layout.claim(AttemptKey(name, 1))).write_text("{}")
+    Path(layout.heartbeat("reactor-1")).write_text("{}")
     (layout.dump / RESULT).write_text("a measurement")
     (layout.rejected / "worker_result_x.pkl").write_text("garbage")
     (layout.rejected / "worker_result_x.pkl.reason.txt").write_text("why")
@@ -122,6 +123,7 @@ def test_purge_keeps_nothing(lived_in, run):
     assert not {"campaign.db", f"dump/{RESULT}"} & files_in(lived_in)
 
 
+@pytest.mark.fault(14)
 def test_a_planner_that_lives_is_named_and_nothing_is_touched(lived_in, run):
     before = files_in(lived_in)
 
@@ -133,6 +135,7 @@ def test_a_planner_that_lives_is_named_and_nothing_is_touched(lived_in, run):
     assert files_in(lived_in) == before
 
 
+@pytest.mark.fault(14)
 def test_a_worker_that_holds_its_instrument_is_named_however_old_its_beat_is(lived_in, run, beat):
     beat("reactor-2", age_s=9999, pid=os.getpid())
     lock = locks.machine_lock_path(f"instrument {lived_in} reactor-2")
@@ -144,6 +147,7 @@ def test_a_worker_that_holds_its_instrument_is_named_however_old_its_beat_is(liv
     assert "worker reactor-2" in refused.stderr
 
 
+@pytest.mark.fault(14)
 def test_a_worker_that_has_its_instrument_but_did_not_beat_yet_is_named(lived_in, run):
     lock = locks.machine_lock_path(f"instrument {lived_in} reactor-2")
 
@@ -181,6 +185,7 @@ def test_an_instrument_that_another_campaign_uses_is_no_obstacle(lived_in, run, 
         assert run("clear", "--yes").exit_code == 0
 
 
+@pytest.mark.fault(14)
 def test_force_archives_a_ledger_that_is_in_use_and_loses_nothing_that_is_written_to_it(lived_in, run):
     with Ledger.open(lived_in / "campaign.db") as used, locks.hold(lived_in / "planner.lock", what="", mend=""):
         shown = run("clear", "--yes", "--force")
@@ -193,6 +198,7 @@ def test_force_archives_a_ledger_that_is_in_use_and_loses_nothing_that_is_writte
         assert archived.last_events(1)[0]["kind"] == "written afterwards"
 
 
+@pytest.mark.fault(14)
 def test_force_and_purge_exclude_each_other(lived_in, run):
     assert run("clear", "--yes", "--force", "--purge").exit_code == 2
     assert (lived_in / "campaign.db").exists()
@@ -271,6 +277,7 @@ def test_a_folder_without_anything_to_clear_is_left_as_it_is(run, folder):
     assert sorted(path.name for path in folder.iterdir()) == ["campaign.toml", "my_lab.py"]
 
 
+@pytest.mark.fault(14)
 def test_a_clear_that_is_broken_off_keeps_the_ledger_and_can_be_repeated(lived_in, run, monkeypatch):
     def refuse(*_):
         raise OSError(28, "No space left on device")
@@ -287,6 +294,7 @@ def test_a_clear_that_is_broken_off_keeps_the_ledger_and_can_be_repeated(lived_i
     assert not (lived_in / "campaign.db").exists()
 
 
+@pytest.mark.fault(14)
 def test_a_planner_that_was_killed_is_no_obstacle(lived_in, run):
     script = (
         "import sys, time; from pathlib import Path; from alchemy_async import locks\n"
