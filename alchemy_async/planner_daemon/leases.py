@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from alchemy_async.clock import Clock
 from alchemy_async.experiment import Attempt, AttemptKey, AttemptState, Heartbeat, WorkerState
 
-MAX_STEP_S = 2.0  # of silence that one scan may add: a stopped planner steals nothing
+MAX_STEP_S = 2.0  # of silence that one scan may add, and no more than half a lease: a stopped planner steals nothing
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Leases:
         fresh = {worker for worker, beat in self._beats.items() if _is_later(beat, before.get(worker))}
         beating = fresh & set(before)  # seen twice: the file of a worker that was killed long ago is no sign of life
         for worker in self._beats:
-            self._worker_silence_s[worker] = 0.0 if worker in fresh else self._worker_silence_s.get(worker, 0.0) + step
+            added = min(step, self._terms(worker).lease_s / 2)
+            self._worker_silence_s[worker] = 0.0 if worker in fresh else self._worker_silence_s.get(worker, 0.0) + added
         held = list(held)
         ended = [
             (a.key, why) for a in held if a.state is AttemptState.RUNNING and (why := self._ending(a, fresh, step))
@@ -76,9 +77,9 @@ class Leases:
         if beat is not None and attempt.worker in fresh and beat.holds == attempt.key:
             self._silence_s[attempt.key] = 0.0
             return ""
-        silence = self._silence_s.get(attempt.key, 0.0) + step
-        self._silence_s[attempt.key] = silence
         allowed = terms.timeout_s if beat is None else terms.lease_s
+        silence = self._silence_s.get(attempt.key, 0.0) + min(step, allowed / 2)
+        self._silence_s[attempt.key] = silence
         return f"no sign of its worker for {allowed:g} s" if silence >= allowed else ""
 
     def _is_back(self, attempt: Attempt, beating: set[str]) -> bool:

@@ -31,7 +31,8 @@ class Pace:
     @property
     def n_freed(self) -> float | None:
         """Workers that become free while the planner thinks about one point; None before anything was measured."""
-        mean_s = fmean(self.duration_s) if self.duration_s else 0.0
+        most_s = 10 * median(self.duration_s) if self.duration_s else 0.0  # one worker's clock may be years behind
+        mean_s = fmean(min(duration_s, most_s) for duration_s in self.duration_s) if self.duration_s else 0.0
         if not self.point_s or mean_s <= 0:
             return None
         return self.n_workers * median(self.point_s) / mean_s

@@ -54,6 +54,7 @@ def run_planner(folder: Path, *, clock: Clock | None = None) -> Summary | None:
     recipe.make()  # a campaign that this planner can't plan is refused before anything is written
     path, durable = settings.ledger_path(folder), settings.campaign.durable
     with ExitStack() as stack:
+        stop = stack.enter_context(_signals())  # first, so that a signal finds the ledger closed or heeds it
         mend = f"Stop it there (Ctrl-C, or `alchemy-async drain {folder}`), or plan another folder."
         stack.enter_context(locks.hold(planner_lock(path), what=f"{folder} already has a planner", mend=mend))
         _check_ledger_is_there(Layout(folder), path)
@@ -62,7 +63,6 @@ def run_planner(folder: Path, *, clock: Clock | None = None) -> Summary | None:
         )
         queue = FolderPlannerEnd(folder, campaign=ledger.campaign, clock=clock, durable=durable)
         stack.callback(queue.close)
-        stop = stack.enter_context(_signals())
         log.info("campaign=%s planner started in %s", ledger.campaign, folder)
         asker = ProcessAsker(recipe, queue.wake)
         stack.callback(asker.close)

@@ -41,7 +41,7 @@ class Collected:
 
     Args:
         claims: Claims of the attempts that were asked about.
-        deliveries: Valid results of this campaign, oldest name first.
+        deliveries: Valid results of this campaign, the first finished first.
         spoiled: Invalid ones that have not changed for half a second.
         heartbeats: The last beat of every worker, read after the claims.
         again_in_s: When to look again even if nothing happens; None: no need.

@@ -173,6 +173,7 @@ def test_check_refuses_a_point_before_it_is_measured(execute):
     assert driver.calls == []
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize(
     ("error", "status", "kind"),
     [
@@ -200,6 +201,7 @@ def test_an_exception_is_an_outcome_and_the_next_attempt_runs(execute, error, st
     assert outcome_of(executor).status is Status.COMPLETED
 
 
+@pytest.mark.fault(13)
 def test_a_driver_that_calls_sys_exit_only_fails_its_attempt(execute):
     outcome = outcome_of(execute(lambda: sys.exit("emergency")))
 
@@ -364,6 +366,7 @@ def test_a_teardown_that_fails_is_logged_and_ends_there(execute, caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
+@pytest.mark.fault(13)
 def test_a_driver_that_hangs_does_not_hold_up_close(execute, caplog):
     begun, release = threading.Event(), threading.Event()
     driver = Recorder()
@@ -382,6 +385,7 @@ def test_a_driver_that_hangs_does_not_hold_up_close(execute, caplog):
     release.set()
 
 
+@pytest.mark.fault(13)
 def test_a_hung_driver_does_not_keep_the_process_from_exiting(tmp_path, run_script):
     script = """
         import threading
@@ -405,6 +409,7 @@ def test_a_hung_driver_does_not_keep_the_process_from_exiting(tmp_path, run_scri
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.fault(13)
 def test_a_stop_that_fails_is_logged_and_the_attempt_ends_all_the_same(execute, caplog):
     driver = Recorder()
     driver.measure = lambda parameters, context: context.sleep(3600)

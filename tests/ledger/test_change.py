@@ -120,6 +120,7 @@ def test_sqlite_itself_refuses_to_delete_anything(bench, first, ledger):
             ledger._db.execute(f"DELETE FROM {table}")
 
 
+@pytest.mark.fault(7)
 def test_the_same_result_twice_counts_once(bench, first, ledger):
     bench.report(first)
 
@@ -127,6 +128,7 @@ def test_the_same_result_twice_counts_once(bench, first, ledger):
     assert len(ledger.history().observations) == 1
 
 
+@pytest.mark.fault(7)
 def test_other_content_under_the_same_name_is_kept_out_of_the_model(bench, first, ledger):
     bench.report(first, y=1.0, digest="d1")
 
@@ -135,6 +137,7 @@ def test_other_content_under_the_same_name_is_kept_out_of_the_model(bench, first
     assert [outcome["role"] for outcome in ledger.outcomes()] == ["result", "conflict"]
 
 
+@pytest.mark.fault(7)
 def test_a_result_from_a_worker_that_does_not_hold_the_attempt_is_a_conflict(bench, first, ledger):
     bench.claim(first, worker="w-1")
 
@@ -142,6 +145,7 @@ def test_a_result_from_a_worker_that_does_not_hold_the_attempt_is_a_conflict(ben
     assert bench.state() is State.RUNNING
 
 
+@pytest.mark.fault(2)
 def test_interrupted_stays_interrupted_unless_the_driver_is_idempotent(bench):
     careful, simple = bench.add(0.1).key, bench.add(0.2).key
     bench.claim(careful, idempotent=False)
@@ -155,6 +159,7 @@ def test_interrupted_stays_interrupted_unless_the_driver_is_idempotent(bench):
     assert bench.ledger.experiment("e0002").attempt == 2
 
 
+@pytest.mark.fault(2)
 def test_an_idempotent_experiment_is_not_offered_a_fourth_time(bench):
     bench.add()
     for attempt in (1, 2, 3):
@@ -165,6 +170,7 @@ def test_an_idempotent_experiment_is_not_offered_a_fourth_time(bench):
     assert bench.state() is State.INTERRUPTED
 
 
+@pytest.mark.fault(7)
 def test_a_late_result_of_an_interrupted_experiment_counts(bench, first):
     bench.claim(first)
     bench.do("interrupt", first, "silence")
@@ -173,6 +179,7 @@ def test_a_late_result_of_an_interrupted_experiment_counts(bench, first):
     assert bench.state() is State.COMPLETED
 
 
+@pytest.mark.fault(11)
 def test_the_same_worker_may_take_its_lease_up_again(bench, first):
     bench.claim(first)
     bench.do("interrupt", first, "silence")
@@ -190,6 +197,7 @@ def test_no_lease_is_taken_up_again_once_there_is_a_newer_attempt(bench, first):
     assert bench.state() is State.QUEUED
 
 
+@pytest.mark.fault(7)
 def test_completed_of_an_older_attempt_ends_the_experiment_and_the_newer_one_is_to_stop(bench, first, ledger):
     bench.claim(first)
     bench.do("interrupt", first, "silence")
@@ -204,6 +212,7 @@ def test_completed_of_an_older_attempt_ends_the_experiment_and_the_newer_one_is_
     assert len(ledger.history().observations) == 2
 
 
+@pytest.mark.fault(7)
 def test_completed_of_an_older_attempt_withdraws_a_newer_one_that_was_only_listed(bench, first, ledger):
     bench.claim(first)
     bench.do("interrupt", first, "silence")
@@ -226,6 +235,7 @@ def test_completed_of_an_older_attempt_ends_a_newer_one_that_was_never_listed(be
     assert ledger.to_withdraw() == []
 
 
+@pytest.mark.fault(7)
 @pytest.mark.parametrize("status", [Status.FAILED, Status.INFEASIBLE, Status.CANCELLED, Status.RELEASED])
 def test_any_other_status_of_an_older_attempt_changes_nothing(bench, first, status):
     bench.claim(first)
@@ -236,6 +246,7 @@ def test_any_other_status_of_an_older_attempt_changes_nothing(bench, first, stat
     assert bench.state() is State.QUEUED
 
 
+@pytest.mark.fault(7)
 def test_a_measurement_of_an_abandoned_experiment_is_a_replicate_and_holds_no_place(bench, ledger):
     bench.limit(1)
     key = bench.add().key
@@ -345,6 +356,7 @@ def test_an_unknown_experiment_is_named_with_a_way_to_see_the_known_ones(bench):
         bench.do("abandon", "e0042")
 
 
+@pytest.mark.fault(7)
 def test_a_conflict_of_a_worker_that_never_had_the_attempt_does_not_shut_out_the_one_that_has_it(bench, first):
     bench.claim(first, worker="w-1")
 

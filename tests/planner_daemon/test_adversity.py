@@ -17,6 +17,7 @@ from . import conftest
 FINITE = conftest.TEMPLATE.replace('type = "continuous"\nbounds = [0, 1]', 'type = "discrete"\nvalues = [0, 0.5, 1]')
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("parameters", [{"x": "warm"}, {"z": 1.0}, {"x": 0.5, "z": 1.0}])
 def test_a_claim_with_parameters_that_can_not_have_been_taken_holds_those_listed(lab, caplog, parameters):
     here = lab(n_initial=3, budget="experiments = 20", look_ahead=3)
@@ -174,6 +175,7 @@ def test_a_drain_looks_at_each_staged_experiment_once(lab, monkeypatch):
     assert len(here.ids(State.QUEUED)) == 51
 
 
+@pytest.mark.fault(6)
 def test_an_entry_that_can_not_be_moved_to_the_rejected_is_told_once_and_holds_nobody_up(lab, caplog, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")

@@ -6,7 +6,6 @@ import pytest
 
 from alchemy_async.planner_daemon.daemon import WINDOW
 
-
 SMALL = ("attempts_listed", "attempts_held", "experiments_revisable", "experiments_cancelling")  # partial indexes
 
 

@@ -219,6 +219,8 @@ def test_a_claim_that_the_planner_linked_before_it_was_killed_is_a_withdrawal(la
     assert here.state("e0001") is State.QUEUED
 
 
+@pytest.mark.fault(6)
+@pytest.mark.fault(7)
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
@@ -257,6 +259,7 @@ def test_a_result_that_is_none_is_rejected_with_a_reason_and_the_campaign_goes_o
     assert here.ledger.tally()["completed"] == 1
 
 
+@pytest.mark.fault(6)
 def test_a_spoiled_result_of_the_worker_that_runs_the_attempt_fails_it_without_retry(lab):
     here = lab(n_initial=2)
     worker = here.worker()
@@ -286,6 +289,7 @@ def test_a_completed_result_without_its_objective_fails_with_what_to_do(lab):
     assert "no value for 'y'" in reason
 
 
+@pytest.mark.fault(11)
 def test_silence_for_a_lease_interrupts_and_the_same_process_may_come_back(lab):
     here = lab(n_initial=2)
     worker = here.worker()
@@ -302,6 +306,7 @@ def test_silence_for_a_lease_interrupts_and_the_same_process_may_come_back(lab):
     assert here.state(offer.key.experiment) is State.RUNNING
 
 
+@pytest.mark.fault(11)
 def test_a_planner_that_was_stopped_steals_no_lease(lab):
     here = lab(n_initial=2)
     worker = here.worker()
@@ -314,6 +319,7 @@ def test_a_planner_that_was_stopped_steals_no_lease(lab):
     assert here.state(offer.key.experiment) is State.RUNNING
 
 
+@pytest.mark.fault(2)
 def test_a_new_worker_process_under_the_same_name_ends_the_lease_of_the_old_one_at_once(lab):
     here = lab(n_initial=2)
     worker = here.worker()
@@ -327,6 +333,7 @@ def test_a_new_worker_process_under_the_same_name_ends_the_lease_of_the_old_one_
     assert here.state(offer.key.experiment) is State.INTERRUPTED
 
 
+@pytest.mark.fault(2)
 def test_the_stale_heartbeat_of_a_killed_worker_does_not_revive_its_experiment_at_a_restart(lab):
     here = lab(n_initial=2)
     worker = here.worker()

@@ -55,6 +55,7 @@ def test_a_worker_that_never_beat_has_until_timeout_s(leases, clock):
     assert ended.index(True) == 100
 
 
+@pytest.mark.fault(11)
 def test_one_scan_adds_at_most_two_seconds_of_silence(leases, clock):
     scan(leases, clock, beat(1))
 
@@ -63,6 +64,7 @@ def test_one_scan_adds_at_most_two_seconds_of_silence(leases, clock):
     assert scan(leases, clock, beat(1), seconds=3600).ended != ()
 
 
+@pytest.mark.fault(2)
 @pytest.mark.parametrize("last", [beat(2, instance="b"), beat(2, state=WorkerState.GONE)])
 def test_another_instance_or_gone_ends_a_lease_at_once(leases, clock, last):
     scan(leases, clock, beat(1))
@@ -70,6 +72,7 @@ def test_another_instance_or_gone_ends_a_lease_at_once(leases, clock, last):
     assert scan(leases, clock, last).ended != ()
 
 
+@pytest.mark.fault(11)
 def test_only_a_beat_that_was_seen_to_move_revives(leases, clock):
     held = [attempt(AttemptState.INTERRUPTED)]
 
@@ -88,3 +91,11 @@ def test_a_worker_that_is_gone_or_silent_does_not_live(leases, clock):
 
     scan(leases, clock, beat(2))
     assert set(leases.living()) == {"w-1"}
+
+
+@pytest.mark.fault(11)
+def test_a_suspend_ends_no_lease_however_short(clock):
+    leases = Leases(clock, lambda worker: Terms(lease_s=1.0, timeout_s=100.0))
+    scan(leases, clock, beat(1))
+
+    assert scan(leases, clock, beat(1), seconds=3600).ended == ()
