@@ -235,7 +235,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(document) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"has the key {twice!r} twice")
+        raise ValueError(f"has the key {twice[:60]!r} twice")
     return document
 
 

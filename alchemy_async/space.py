@@ -8,6 +8,7 @@ Never: chooses a point.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -31,6 +32,12 @@ def _number(value: object) -> float | None:
         return None
     number = float(value)
     return number if math.isfinite(number) else None
+
+
+def _shown(value: object) -> str:
+    """Return what somebody sent as an error may quote it: one short line that steers no terminal."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 @dataclass(frozen=True)
@@ -263,9 +270,8 @@ class Space:
                 parameter, or a constraint is not met; all reasons at once.
         """
         mistakes = [
-            Mistake(str(name), "is not a parameter of this campaign", f"The parameters are {', '.join(self.names)}.")
-            for name in point
-            if name not in self.names
+            Mistake(name, "is not a parameter of this campaign", f"The parameters are {', '.join(self.names)}.")
+            for name in self._strange(point)
         ]
         checked: dict[str, Value] = {}
         for parameter in self.parameters:
@@ -274,7 +280,7 @@ class Space:
                 continue
             value = parameter.fit(point[parameter.name])
             if value is None:
-                what = f"{point[parameter.name]!r} does not fit"
+                what = f"{_shown(point[parameter.name])} does not fit"
                 mistakes.append(Mistake(parameter.name, what, f"Give {parameter.allowed()}."))
             else:
                 checked[parameter.name] = value
@@ -295,7 +301,7 @@ class Space:
             PointError: If a name is missing or unknown, or a value is no finite
                 number (categorical: none of the options).
         """
-        mistakes = [Mistake(str(n), "is not a parameter", "Leave it out.") for n in point if n not in self.names]
+        mistakes = [Mistake(n, "is not a parameter", "Leave it out.") for n in self._strange(point)]
         ran: dict[str, Value] = {}
         for parameter in self.parameters:
             given = point.get(parameter.name)
@@ -304,13 +310,18 @@ class Space:
                 value = _number(given)
             if value is None:
                 mistakes.append(
-                    Mistake(parameter.name, f"{given!r} can't have been run", f"Give {parameter.allowed()}.")
+                    Mistake(parameter.name, f"{_shown(given)} can't have been run", f"Give {parameter.allowed()}.")
                 )
             else:
                 ran[parameter.name] = value
         if mistakes:
             raise PointError(mistakes)
         return ran
+
+    def _strange(self, point: Mapping[str, object]) -> list[str]:
+        """Return names that are no parameters, as an error may quote them; not all, where somebody sent thousands."""
+        strange = [str(name) for name in point if name not in self.names][:20]
+        return [name if re.fullmatch(r"\w{1,60}", name) else _shown(name) for name in strange]
 
     def is_feasible(self, point: Point) -> bool:
         """Tell whether a point meets every linear constraint."""

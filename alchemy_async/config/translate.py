@@ -71,7 +71,7 @@ def path_text(at: Place) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            key = step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else show(step)
+            key = step if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", step) else show(step)
             text += f".{key}" if text else key
     return text
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from alchemy_async.drivers import Context, Measured
 from alchemy_async.drivers.durations import Durations
 from alchemy_async.drivers.surfaces import olympus_folder
-from alchemy_async.drivers.table import Row, Table, distances, read_table
+from alchemy_async.drivers.table import Row, Table, distances, in_words, read_table
 from alchemy_async.errors import DriverError, LimitError
 from alchemy_async.experiment import Observation
 
@@ -167,7 +167,7 @@ class DatasetDriver:
         missing = [name for name in objectives if name not in left]
         if missing:
             raise DriverError(
-                f"{table.source} has no column for the objective {missing[0]!r}; it could be {', '.join(left)}. "
+                f"{table.source} has no column for the objective {missing[0]!r}; it could be {in_words(left)}. "
                 'Give the objective that name, or the worker\'s options: objective = "...".'
             )
         return {name: name for name in objectives}
@@ -201,7 +201,7 @@ class DatasetDriver:
             )
         if self._mode == "interpolate" and away[order[0]] > _SAME:
             near = order[:_NEIGHBOURS]
-            values = _weighted(rows, near, [away[i] ** -2 for i in near], columns)
+            values = _weighted(rows, near, [(away[order[0]] / away[i]) ** 2 for i in near], columns)
             return Observation(values, metadata={"lines": [line for i in near for line in rows[i].lines]})
         return Observation(
             {name: nearest.values[column] for name, column in columns.items()},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,6 +20,8 @@ from alchemy_async.errors import DriverError
 
 if TYPE_CHECKING:
     from alchemy_async.space import Point, Value
+
+LARGEST = 1e100  # of a number: its square stays finite; campaign.toml has the same bound
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Table:
         if name not in self.columns:
             close = get_close_matches(name, self.columns, n=3) or self.columns
             raise DriverError(
-                f"{self.source} has no column {name!r}. It has {', '.join(close)}. "
+                f"{self.source} has no column {name!r}. It has {in_words(close)}. "
                 "Give parameters and objectives of the campaign the names of the columns."
             )
         return self.columns.index(name)
@@ -85,9 +88,14 @@ class Table:
             number = float(cell)
         except ValueError:
             raise DriverError(
-                f"{self.source}, line {line}: {name} is {cell!r}, which is no number. "
+                f"{self.source}, line {line}: {name} is {cell[:40]!r}, which is no number. "
                 "Mend the cell or leave it empty; a parameter of names must be categorical in the campaign."
             ) from None
+        if LARGEST < abs(number) < math.inf:
+            raise DriverError(
+                f"{self.source}, line {line}: {name} is {cell[:40]!r}, beyond {LARGEST:g}. "
+                "Mend the cell or leave it empty; or write the column in a larger unit."
+            )
         return number if math.isfinite(number) else None
 
 
@@ -112,17 +120,23 @@ def read_table(path: Path, columns: Sequence[str] | None) -> Table:
     if columns is None:
         columns = [cell.strip() for cell in numbered[0][1]] if numbered else []
         numbered = numbered[1:]
-    twice = sorted({name for name in columns if list(columns).count(name) > 1})
+    twice = sorted(name for name, n in Counter(columns).items() if n > 1)
     if not numbered or twice:
-        what = f"has the column {twice[0]!r} twice" if twice else "has no rows"
+        what = f"has the column {twice[0][:40]!r} twice" if twice else "has no rows"
         raise DriverError(f"{path} {what}. Its first line names the columns, each other line is one measurement.")
     for line, cells in numbered:
         if len(cells) != len(columns):
             raise DriverError(
                 f"{path}, line {line} has {len(cells)} cells, and there are {len(columns)} columns: "
-                f"{', '.join(columns)}. Mend the line, or the option `columns`."
+                f"{in_words(columns)}. Mend the line, or the option `columns`."
             )
     return Table(str(path), tuple(columns), tuple(cells for _, cells in numbered), tuple(line for line, _ in numbered))
+
+
+def in_words(names: Sequence[str]) -> str:
+    """Return names, each short and in one line, as an error may list them."""
+    short = [name[:40] if name.isprintable() else repr(name[:40]) for name in names[:20]]
+    return ", ".join([*short, *(["..."] if len(names) > 20 else [])])
 
 
 def distances(rows: Sequence[Row], point: Point) -> list[float]:
@@ -142,8 +156,7 @@ def distances(rows: Sequence[Row], point: Point) -> list[float]:
         column = [number for row in rows if isinstance(number := row.parameters[name], float)]
         scales[name] = (max(column) - min(column) if column else 0.0) or 1.0
     return [
-        math.sqrt(sum(_step(row.parameters[name], value, scales[name]) ** 2 for name, value in point.items()))
-        for row in rows
+        math.hypot(*(_step(row.parameters[name], value, scales[name]) for name, value in point.items())) for row in rows
     ]
 
 

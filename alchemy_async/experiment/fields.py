@@ -24,6 +24,7 @@ FORMAT = 1
 CAMPAIGN_ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 MAX_TEXT = 64 * 1024
 MAX_KEYS = 1000
+MAX_NAME = 64  # of a parameter or objective, as campaign.toml has it
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -34,16 +35,19 @@ class Document:
     def __init__(self, document: Mapping[str, Any], known: tuple[str, ...]) -> None:
         form = document.get("format")
         if isinstance(form, bool) or not isinstance(form, int) or form < 1:
-            raise WireError(f'format is {form!r}; this is format {FORMAT}: write "format": {FORMAT}', field="format")
+            raise WireError(
+                f'format is {show(form)}; this is format {FORMAT}: write "format": {FORMAT}', field="format"
+            )
         if form > FORMAT:
             raise NewerFormatError(
-                f"format is {form}, and this alchemy_async reads format {FORMAT}. Install a newer alchemy_async.",
+                f"format is {show(form)}, and this alchemy_async reads format {FORMAT}. Install a newer alchemy_async.",
                 field="format",
             )
         unknown = sorted(set(document) - set(known) - {"format"})
         if unknown:
             raise WireError(
-                f"{unknown[0]!r} is not a field of this message; it may have {', '.join(known)}", field=unknown[0]
+                f"{show(unknown[0])} is not a field of this message; it may have {', '.join(known)}",
+                field=unknown[0][:60],
             )
         self._document = document
 
@@ -98,6 +102,7 @@ class Document:
         """Return an object of finite numbers."""
         numbers: dict[str, float] = {}
         for name, value in self.mapping(key).items():
+            _check_name(key, name)
             number = _number(value)
             if number is None or number < least:
                 raise WireError(f"{key}.{name} is {show(value)}; it must be a number", field=f"{key}.{name}")
@@ -108,6 +113,7 @@ class Document:
         """Return an object of numbers and texts."""
         point: dict[str, float | int | str] = {}
         for name, value in self.mapping(key).items():
+            _check_name(key, name)
             if isinstance(value, str):
                 check_encodable(f"{key}.{name}", value)
                 point[name] = value
@@ -150,6 +156,14 @@ def _number(value: object) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
+
+
+def _check_name(key: str, name: str) -> None:
+    """Refuse what campaign.toml can't name: errors and logs quote these names as they are."""
+    if len(name) > MAX_NAME or not name.isprintable():
+        raise WireError(
+            f"{key} holds the name {show(name)}; a name has at most {MAX_NAME} printable characters", field=key
+        )
 
 
 def check_encodable(key: str, text: str) -> None:

@@ -41,7 +41,8 @@ class AttemptKey(NamedTuple):
         """
         experiment, dot, attempt = text.partition(".")
         if not dot or not EXPERIMENT_ID.match(experiment) or not re.match(r"[1-9][0-9]{0,8}\Z", attempt):
-            raise WireError(f"{text!r} is not of the form <experiment>.<attempt>, such as e0001.1", field="attempt")
+            short = repr(text[:60])
+            raise WireError(f"{short} is not of the form <experiment>.<attempt>, such as e0001.1", field="attempt")
         return cls(experiment, int(attempt))
 
 

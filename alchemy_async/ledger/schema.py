@@ -151,11 +151,16 @@ def connect(path: Path, *, create: bool, durable: bool = True) -> sqlite3.Connec
         _prepare(connection, path, create=create, durable=durable)
     except sqlite3.Error as error:
         connection.close()
-        raise LedgerError(f"{path} can't be read as a ledger: {error}. Put it aside, or restore a copy.") from error
+        raise LedgerError(unreadable(path, error)) from error
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def unreadable(path: Path, error: sqlite3.Error) -> str:
+    """Return the message for a file that SQLite can't make sense of."""
+    return f"{path} can't be read as a ledger: {error}. Put it aside, or restore a copy."
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool, durable: bool) -> None:

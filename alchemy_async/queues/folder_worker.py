@@ -144,12 +144,12 @@ class FolderWorkerEnd:
                 f"{self._layout.queue_file} does not exist, so that the result of {key} belongs to no campaign. "
                 f"Start `alchemy-async plan {self._layout.folder}`."
             )
-        path = self._layout.result(self._worker, key)
+        path, data = self._layout.result(self._worker, key), self._write_result(key, outcome)
         try:
-            self._publisher.once(path, self._write_result(key, outcome))
+            self._publisher.once(path, data)
             self.published_at_monotonic = self._clock.monotonic()
         except FileExistsError:
-            if not self._is_reported(key):
+            if not _lies_there(path, data):  # once the planner has taken it away, this one is kept beside it
                 raise
         self._taken.add(key)
         self._publisher.confirm(self._layout.dump, [path])
@@ -220,14 +220,6 @@ class FolderWorkerEnd:
             return None  # the name is taken all the same
         return claim if claim.instance == self._instance else None
 
-    def _is_reported(self, key: AttemptKey) -> bool:
-        try:
-            path = self._layout.result(self._worker, key)
-            lies_there = Result.from_wire(parse_message(read_message(path)))
-        except (FileNotFoundError, WireError):
-            return False
-        return (lies_there.campaign, lies_there.worker, lies_there.key) == (self._campaign, self._worker, key)
-
     def _write_result(self, key: AttemptKey, outcome: Outcome) -> bytes:
         document = Result(self._campaign, key, self._worker, outcome).to_wire()
         data = dump_json(document)
@@ -239,3 +231,10 @@ class FolderWorkerEnd:
             key, len(data), MAX_BYTES,
         )  # fmt: skip
         return dump_json(document | {"metadata": {"left_out": f"{len(data)} bytes, more than a message may have"}})
+
+
+def _lies_there(path: str, data: bytes) -> bool:
+    try:
+        return read_message(path) == data
+    except (FileNotFoundError, WireError):
+        return False

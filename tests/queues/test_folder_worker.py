@@ -245,15 +245,20 @@ def test_junk_under_the_results_name_does_not_swallow_the_measurement(planner, n
     assert [delivery.result.outcome for delivery in planner.collect([KEY]).deliveries] == [an_outcome()]
 
 
-def test_the_first_report_stands_when_a_second_one_says_something_else(planner, new_worker):
+def test_a_report_that_finds_another_under_its_name_waits_until_that_is_taken_and_is_not_lost(planner, new_worker):
     worker = new_worker()
     planner.publish(a_revision(an_offer()))
     worker.claim()
-
     worker.report(KEY, an_outcome(1.0))
+
+    with pytest.raises(FileExistsError):
+        worker.report(KEY, an_outcome(2.0))
+    (first,) = planner.collect([KEY]).deliveries
+    planner.settle(first.name)
     worker.report(KEY, an_outcome(2.0))
 
-    assert [delivery.result.outcome.values for delivery in planner.collect([KEY]).deliveries] == [{"yield": 1.0}]
+    (second,) = planner.collect([KEY]).deliveries
+    assert [found.result.outcome.values for found in (first, second)] == [{"yield": 1.0}, {"yield": 2.0}]
 
 
 def test_metadata_that_are_too_large_are_left_out_and_the_measurement_is_not(planner, new_worker, caplog):
