@@ -98,7 +98,7 @@ def _loop(
             continue
         retry_s = _RETRY_S[0]
         if not asker.is_answered:
-            _gather(queue)
+            time.sleep(_GATHER_S)
     log.info("stopped by a signal; the queue stays as it is, and `alchemy-async plan` goes on from here")
     return None
 
@@ -111,13 +111,6 @@ def _wait(seconds: float, ledger: Ledger, queue: FolderPlannerEnd, stamp: tuple[
         if queue.wait(nap_s) or ledger.stamp() != stamp:
             return
         waited_s += nap_s
-
-
-def _gather(queue: FolderPlannerEnd) -> None:
-    try:
-        queue.gather(_GATHER_S)
-    except OSError as error:
-        log.error("results that are in the ledger can't be removed from dump/ (%s); trying again later", error)
 
 
 def _nap(seconds: float, stop: _Stop) -> None:

@@ -13,7 +13,6 @@ import os
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -31,7 +30,8 @@ from alchemy_async.queues.results import UNCHANGED_S, ResultReader, Signature
 from alchemy_async.queues.watch import FolderWatch
 
 MAX_HEARTBEAT_BYTES = 64 * 1024
-TIDY_S = 0.005  # from a collect on, settled results are removed at once; then only while nothing else is to be done
+QUIET_S = 0.05  # without news before spent files are removed: that delays what workers write
+MOST_SPENT = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,6 @@ class FolderPlannerEnd:
         self._unreadable: dict[AttemptKey, tuple[Signature, float]] = {}
         self._results = ResultReader(self._layout, campaign, clock)
         self._newer: set[str] = set()  # heartbeats of a newer format, told once
-        self._tidy_until_s = float("inf")
         self._beats = LatestMessages(Heartbeat.from_wire, limit=MAX_HEARTBEAT_BYTES)
         self._changed = threading.Event()
         self._watch: FolderWatch | None = None
@@ -113,7 +112,6 @@ class FolderPlannerEnd:
             OSError: If the disk refuses; nothing was changed.
         """
         self._layout.check()
-        self._tidy_until_s = self._clock.monotonic() + TIDY_S
         open_keys = dict.fromkeys(open_attempts)
         known = {key: claim for key, claim in self._claims.items() if key in open_keys}
         fresh, again_in_s = self._look_up(key for key in open_keys if key not in known)
@@ -122,7 +120,7 @@ class FolderPlannerEnd:
         unclaimed = open_keys.keys() - known.keys() - fresh.keys()
         fresh |= self._claim_for(delivery for delivery in look.deliveries if delivery.result.key in unclaimed)
         if fresh:
-            self._confirm(fresh)
+            self._confirm(key for key, claim in fresh.items() if claim.worker != UNKNOWN)
         self._claims = known | fresh  # only now: what is remembered is durable
         return Collected(
             claims=tuple(self._claims[key] for key in open_keys if key in self._claims),
@@ -137,10 +135,7 @@ class FolderPlannerEnd:
         """Take a result away after its commit; with a reason, keep it in ``dump/rejected/``.
 
         What was written to since the last collect stays where it is: that
-        content was not committed, and the next collect brings it. Where many
-        are settled at once the last ones are removed later, when nothing else
-        is to be done (a disk may take a millisecond for each); none of them is
-        collected again.
+        content was not committed, and the next collect brings it.
 
         Raises:
             ValueError: If the name is no result's.
@@ -154,44 +149,33 @@ class FolderPlannerEnd:
         if reason:
             reject(self._layout, self._publisher, name, reason, self._clock.now())
             return
-        self._results.settle(name)
-        self._results.remove_settled(lambda: self._clock.monotonic() < self._tidy_until_s)
+        self._publisher.spend(self._layout.entry(name))
+        self._publisher.tidy(lambda: self._publisher.n_spent > MOST_SPENT)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until something may have changed, at most ``timeout_s``; True if something woke it.
 
         The first call starts the watch, which wakes once when it stands.
-
-        Raises:
-            OSError: If the disk refuses to remove what was settled.
         """
         if self._watch is None:
             self._watch = FolderWatch((self._layout.dump, self._layout.claims), self.wake)
-        self._results.remove_settled(lambda: not self._changed.is_set())
-        is_woken = self._changed.wait(timeout_s)
+        quiet_s = min(QUIET_S, timeout_s) if self._publisher.n_spent else timeout_s
+        if not self._changed.wait(quiet_s) and self._publisher.n_spent:
+            self._publisher.tidy(lambda: not self._changed.is_set())
+            self._changed.wait(timeout_s - quiet_s)
+        is_woken = self._changed.is_set()
         self._changed.clear()
         return is_woken
-
-    def gather(self, seconds: float) -> None:
-        """Let more come in before the next collect; meanwhile remove what was settled.
-
-        Raises:
-            OSError: If the disk refuses to remove what was settled.
-        """
-        until_s = time.monotonic() + seconds
-        self._results.remove_settled(lambda: time.monotonic() < until_s)
-        time.sleep(max(0.0, until_s - time.monotonic()))
 
     def wake(self) -> None:
         """End the present wait, or the next one; any thread may call it."""
         self._changed.set()
 
     def close(self) -> None:
-        """Stop watching; what is settled and still there is removed, or else at the next start."""
+        """Stop watching, and remove what was spent."""
         if self._watch is not None:
             self._watch.close()
-        with contextlib.suppress(OSError):
-            self._results.remove_settled(lambda: True)
+        self._publisher.tidy(lambda: True)
 
     def _check_queue(self) -> None:
         try:

@@ -89,7 +89,7 @@ class Layout:
             for folder in missing:
                 folder.mkdir(exist_ok=True)
             self.check()
-            for parent in {folder.parent for folder in missing}:
+            for parent in (self.folder, self.dump):  # whoever made them may have been killed before its fsync
                 fsync_folder(parent)
         except OSError:
             for folder in reversed(missing):  # so that the next start makes and fsyncs them anew

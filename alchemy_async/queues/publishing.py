@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alchemy_async.files import (
+    NO_LINKS,
     NotRegularFileError,
     TooLargeError,
     fsync_folder,
@@ -23,7 +25,7 @@ from alchemy_async.files import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from alchemy_async.queues.layout import Layout
 
@@ -47,6 +49,7 @@ class Publisher:
         self._numbers = itertools.count(1)
         self._durable = durable
         self._doubted: set[str] = set()  # folders whose last fsync failed
+        self._spent: deque[str] = deque()  # of no more use, and still to be removed
         self._is_clean = False
 
     def once(self, final: str, data: bytes) -> None:
@@ -91,6 +94,39 @@ class Publisher:
         self._doubted.add(place)
         fsync_folder(place)
         self._doubted.discard(place)
+
+    def spend(self, name: str) -> None:
+        """Take a file's name away; its content is removed by `tidy`.
+
+        To free what a file holds takes some disks a millisecond, and delays what
+        others write meanwhile. So it is only given another name at first.
+
+        Raises:
+            OSError: If the disk refuses; the name is still there.
+        """
+        aside = self._stage()
+        try:
+            os.link(name, aside)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+        else:
+            self._spent.append(aside)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+
+    @property
+    def n_spent(self) -> int:
+        """How many files `tidy` has to remove."""
+        return len(self._spent)
+
+    def tidy(self, may_go_on: Callable[[], bool]) -> None:
+        """Remove what was spent, as long as there is time; what stays the next holder of the lock removes."""
+        while self._spent and may_go_on():
+            with contextlib.suppress(OSError):
+                os.unlink(self._spent.popleft())
 
     def doubt(self, folder: Path) -> None:
         """Take the last fsync of a folder for failed: the next names to be confirmed in it are written again."""

@@ -2,15 +2,14 @@
 
 In:    every entry whose name claims to be a result.
 Out:   valid results; spoiled ones, once they have not changed for half a second.
-Never: removes what was not settled, knows the ledger, or reads more in one go than its bounds.
+Never: moves or removes anything, knows the ledger, or reads more in one go than its bounds.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -85,7 +84,6 @@ class ResultReader:
         self._clock = clock
         self._suspects: dict[str, _Suspect] = {}
         self._read_as: dict[str, Signature] = {}
-        self._settled: dict[str, Signature] = {}  # committed, and still to be removed
 
     def look(self, first: Collection[AttemptKey]) -> Look:
         """Read ``dump/`` once, the results of ``first`` before all others.
@@ -127,29 +125,9 @@ class ResultReader:
         judged, present = self._read_as.get(name), self._sign(name)
         return judged is None or present is None or judged.is_same_content(present)
 
-    def settle(self, name: str) -> None:
-        """Collect an entry no more; `remove_settled` takes it away, or finds that it has changed meanwhile."""
-        signature = self._read_as.get(name) or self._sign(name)
-        if signature is not None:
-            self._settled[name] = signature
-
-    def remove_settled(self, may_go_on: Callable[[], bool]) -> None:
-        """Remove what was settled, oldest first, as long as there is time.
-
-        Raises:
-            OSError: If the disk refuses; ask again.
-        """
-        while self._settled and may_go_on():
-            name, settled = next(iter(self._settled.items()))
-            present = self._sign(name)
-            if present is not None and settled.is_same_content(present):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self._layout.entry(name))
-            del self._settled[name]  # what has changed is collected like any other
-
     def _list(self, first: Collection[AttemptKey]) -> list[str]:
         with os.scandir(self._layout.dump) as entries:
-            names = [entry.name for entry in entries if is_result_name(entry.name) and entry.name not in self._settled]
+            names = [entry.name for entry in entries if is_result_name(entry.name)]
         endings = {f"{key}.json" for key in first}  # what follows the last underscore of a valid name
         names.sort(key=lambda name: name.rpartition("_")[2] not in endings)
         return names

@@ -11,7 +11,7 @@ from folder_messages import KEY, a_result, put_result
 from alchemy_async.clock import SimulatedClock
 from alchemy_async.errors import FolderError, NewerFormatError
 from alchemy_async.experiment import AttemptKey, Claim, QueueState, WorkerState
-from alchemy_async.queues import PlannerEnd, publishing
+from alchemy_async.queues import PlannerEnd, folder_planner, publishing
 from alchemy_async.queues.folder_planner import FolderPlannerEnd
 from alchemy_async.queues.folder_worker import FolderWorkerEnd
 from alchemy_async.testing.queue_contract import CAMPAIGN, a_revision, an_offer, an_outcome
@@ -379,3 +379,50 @@ def test_a_planner_that_starts_writes_unconfirmed_claims_again_since_the_one_bef
     planner.collect([KEY])
 
     assert steps == ["renamed", "fsynced"]
+
+
+def settle_many(planner, dump, n):
+    for number in range(1, n + 1):
+        put_result(dump, a_result(attempt=number), f"worker_result_w1_e0001.{number}.json")
+    for delivery in planner.collect([]).deliveries:
+        planner.settle(delivery.name)
+
+
+def test_settled_results_leave_dump_at_once_and_the_disk_when_nothing_else_is_to_be_done(planner, dump):
+    settle_many(planner, dump, 20)
+    staging = dump.parent / ".staging"
+
+    assert not list(dump.glob("worker_result_*"))
+    assert len(list(staging.iterdir())) == 20
+    while planner.wait(0.3):
+        pass
+    assert not list(staging.iterdir())
+
+
+def test_settled_results_do_not_pile_up_without_end(planner, dump, monkeypatch):
+    monkeypatch.setattr(folder_planner, "MOST_SPENT", 5)
+
+    settle_many(planner, dump, 20)
+
+    assert len(list((dump.parent / ".staging").iterdir())) == 5
+
+
+def test_what_was_settled_is_removed_when_the_planner_closes(planner, dump):
+    settle_many(planner, dump, 20)
+
+    planner.close()
+
+    assert not list((dump.parent / ".staging").iterdir())
+
+
+def test_a_result_is_settled_where_there_are_no_hard_links_too(planner, dump, monkeypatch):
+    def refuse(source, to, **options):
+        raise PermissionError(1, "Operation not permitted")
+
+    put_result(dump)
+    (delivery,) = planner.collect([]).deliveries
+    monkeypatch.setattr(os, "link", refuse)
+
+    planner.settle(delivery.name)
+
+    assert not list(dump.glob("worker_result_*"))
