@@ -202,13 +202,7 @@ def parse_json(data: bytes) -> dict[str, Any]:
     was_collecting = gc.isenabled()
     gc.disable()  # a message has no cycles, and looking for them takes longer than reading a large one
     try:
-        document = json.loads(
-            data.decode("utf-8-sig"),
-            object_pairs_hook=_unique_keys,
-            parse_constant=_refuse_constant,
-            parse_float=_finite_float,
-            parse_int=_short_integer,
-        )
+        document = _DECODER.decode(data.decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     except UnicodeDecodeError as error:
@@ -223,7 +217,7 @@ def parse_json(data: bytes) -> dict[str, Any]:
             gc.enable()
     if not isinstance(document, dict):
         raise ValueError("is not a JSON object")
-    if not _is_shallow(document, MAX_DEPTH):
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and not _is_shallow(document, MAX_DEPTH):
         raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
     if _SURROGATE.search(data) and not _is_encodable(document):
         raise ValueError("holds half a Unicode character (a lone surrogate)")
@@ -254,6 +248,11 @@ def _short_integer(text: str) -> int:
     if len(text) > MAX_DIGITS:
         raise ValueError(f"holds an integer of {len(text)} digits, which is too large")
     return int(text)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float, parse_int=_short_integer
+)
 
 
 def _is_shallow(document: dict[str, Any], levels: int) -> bool:

@@ -284,7 +284,7 @@ def test_usage_is_told_without_any_set_up(run, monkeypatch, capsys, arguments, c
     ("arguments", "command"),
     [
         (["demo", "--budget", "6"], ["-m", "alchemy_async", "demo", "--budget", "6"]),
-        (["faults", "-x"], ["-m", "pytest", "-m", "slow", "--timeout", "3600", "-x"]),
+        (["faults", "--only", "4"], ["-m", "tests.faults", "--only", "4"]),
         (["test", "-k", "ledger"], ["-m", "pytest", "-n", "2", "-m", "not slow", "-k", "ledger"]),
     ],
 )

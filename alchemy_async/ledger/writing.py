@@ -27,6 +27,7 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection, clock: Clock) -> None:
         self._db = connection
         self._clock = clock
+        self._at = ""
 
     def set_meta(self, **values: str | None) -> None:
         """Set what is true of the whole campaign; None takes an entry away."""
@@ -65,7 +66,9 @@ class Writer:
         )
 
     def _now(self) -> str:
-        return to_wire(self._clock.now())
+        """Return the time of this transaction."""
+        self._at = self._at or to_wire(self._clock.now())
+        return self._at
 
     def _experiment(self, experiment: str) -> Experiment:
         row = self._db.execute("SELECT * FROM experiments WHERE id = ?", (experiment,)).fetchone()

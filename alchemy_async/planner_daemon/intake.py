@@ -28,6 +28,7 @@ from alchemy_async.space import Space
 
 log = logging.getLogger(__name__)
 
+MOST_TOLD = 10  # results of one look that are logged one by one
 WITHDRAWN_BY = "planner"  # the worker that a claim names when the planner linked it itself
 
 
@@ -48,6 +49,7 @@ class Intake:
         self._ledger, self._queue, self._clock = ledger, queue, clock
         self._space = space
         self._objectives = tuple(objective.name for objective in objectives)
+        self._n_told = 0
         self._stuck: set[str] = set()  # rejected, told, and still in dump/
 
     def take(self, collected: Collected) -> bool:
@@ -59,12 +61,15 @@ class Intake:
         if not (collected.claims or collected.deliveries or collected.spoiled):
             return False
         settled: list[tuple[str, str]] = []
+        self._n_told = 0
         with self._ledger.change() as change:
             fresh = [self._claim(change, claim) for claim in collected.claims]
             settled += [(delivery.name, self._ingest(change, delivery)) for delivery in collected.deliveries]
             for spoiled in collected.spoiled:
                 self._spoil(change, spoiled)
                 settled.append((spoiled.name, spoiled.reason))
+        if self._n_told > MOST_TOLD:
+            log.info("and %d other results that came at the same time", self._n_told - MOST_TOLD)
         for name, reason in settled:
             self._settle(name, reason)
         return any(fresh) or bool(settled)
@@ -106,8 +111,12 @@ class Intake:
     def _ingest(self, change: Change, delivery: Delivery) -> str:
         """Ingest one result; return why it is rejected, or nothing."""
         result = delivery.result
+        reason = self._reason_against(result)
+        if reason:
+            self._spoil(change, Spoiled(delivery.name, reason, result.worker, result.key))
+            return reason
         try:
-            attempt = self._ledger.attempt(result.key)
+            ingested = change.ingest(result, delivery.digest)
         except UnknownExperimentError:
             reason = (
                 f"{result.key} is no attempt of this campaign: the ledger never offered it. "
@@ -115,14 +124,18 @@ class Intake:
             )
             self._log_rejection(change, delivery.name, reason)
             return reason
-        reason = self._reason_against(result)
-        if reason:
-            self._spoil(change, Spoiled(delivery.name, reason, result.worker, attempt.key))
-            return reason
-        ingested = change.ingest(result, delivery.digest)
+        self._tell(result, ingested)
+        return ""
+
+    def _tell(self, result: Result, ingested: Ingested) -> None:
+        """Log a result; of many at once that all went well only the first."""
         outcome = result.outcome
         usual = logging.WARNING if outcome.status is Status.FAILED else logging.INFO
         shown = {"conflict": logging.WARNING, "duplicate": logging.DEBUG}.get(str(ingested), usual)
+        if shown == logging.INFO:
+            self._n_told += 1
+            if self._n_told > MOST_TOLD:
+                return
         log.log(
             shown,
             "experiment=%s attempt=%d worker=%s status=%s%s%s%s",
@@ -131,7 +144,6 @@ class Intake:
             "" if outcome.error is None else f" ({outcome.error.in_short()})",
             "" if ingested is Ingested.COUNTED else f" ({ingested})",
         )  # fmt: skip
-        return ""
 
     def _reason_against(self, result: Result) -> str:
         outcome = result.outcome

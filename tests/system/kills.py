@@ -1,7 +1,8 @@
 """A campaign under fire: kill -9 of planner, pool and workers at random, restarted each time.
 
-The checker reads the ledger, the folders and the drivers' own tally with its own code, not with the product's.
-Only processes that carry this run's mark in their environment are ever killed.
+After each kill, and at the end, a checker with its own code reads the ledger, the folders, the drivers' own
+tally, and what a witness saw (`checking`). Only processes that carry this run's mark in their environment are
+ever killed.
 """
 
 from __future__ import annotations
@@ -16,11 +17,17 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from alchemy_async.errors import AlchemyError
+from alchemy_async.ledger import Ledger
+from tests.system.checking import Checker
+from tests.system.witness import Witness
+
+ROOT = Path(__file__).parents[2]
 MARK = "ALCHEMY_ASYNC_KILL_TEST"
-TERMINAL = {"completed", "failed", "infeasible", "cancelled", "abandoned"}
 
 CAMPAIGN = """
 [campaign]
@@ -45,17 +52,17 @@ experiments = {budget}
 max_started = {most}
 
 [planner]
-strategy = "sobol"
+strategy = "random"
 seed = {seed}
-initial = {{ method = "sobol", n = 3, wait = false }}
+initial = {{ method = "random", n = 3, wait = false }}
 look_ahead = 2
 
 [[workers]]
 name = "bench"
-count = 3
+count = {workers}
 driver = "counted:Counted"
 lease_s = 2
-timeout_s = 20
+timeout_s = 60
 grace_s = 2
 """
 
@@ -64,7 +71,13 @@ DRIVER = '''
 
 import os
 import random
-import time
+
+if "ALCHEMY_ASYNC_ARMED" in os.environ:
+    from pathlib import Path
+
+    from tests.system.armed import arm
+
+    arm("worker", Path(__file__).parent)
 
 
 def note(folder, *words):
@@ -78,7 +91,7 @@ class Counted:
     def measure(self, parameters, context):
         key = f"{context.experiment}.{context.attempt}"
         note(context.folder, "started", key, repr(parameters["x"]))
-        context.sleep(random.uniform(0.1, 0.8))
+        context.sleep(0.01 if (context.folder / "hurry").exists() else random.uniform(0.1, 0.8))
         note(context.folder, "measured", key, repr(parameters["x"]))
         return parameters["x"] ** 2
 '''
@@ -90,67 +103,103 @@ class Report:
 
     kills: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
-    n_started: int = 0
-    n_replicates: int = 0
+    n_looks: int = 0
     seconds: float = 0.0
     violations: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return (
-            f"kills {self.kills}, experiments {self.counts}, attempts started {self.n_started}, "
-            f"replicates {self.n_replicates}, {self.seconds:.0f} s, violations {self.violations or 'none'}"
+            f"kills {self.kills}, {self.counts}, looks {self.n_looks}, {self.seconds:.0f} s, "
+            f"violations {self.violations or 'none'}"
         )
+
+    def figures(self) -> dict[str, object]:
+        """Return what the table of faults shows."""
+        wanted = ("attempts_started", "published", "completed", "replicates")
+        shown = {name: self.counts.get(name, 0) for name in wanted}
+        return {"kills": sum(self.kills.values()), "of": self.kills, **shown, "looks_of_the_checker": self.n_looks}
 
 
 class Fire:
-    """Runs one campaign and kills its processes."""
+    """Runs one campaign and kills its processes.
 
-    def __init__(self, folder: Path, *, rounds: int, seed: int):
+    Args:
+        folder: The campaign folder; made here.
+        rounds: How many kills.
+        seed: Of who is killed, and when.
+        workers: How many instruments there are.
+    """
+
+    modules: Mapping[str, str] = {}
+    environment: Mapping[str, str] = {}
+
+    def __init__(self, folder: Path, *, rounds: int, seed: int, workers: int = 3):
         self.folder, self.rounds = folder, rounds
         self.rng = random.Random(seed)
         self.mark = uuid.uuid4().hex
         self.budget = 20 + 10 * rounds
         self.processes: dict[str, subprocess.Popen] = {}
-        self.seen_results: set[str] = set()
         self.report = Report(kills={"planner": 0, "pool": 0, "worker": 0, "everything": 0})
-        folder.mkdir(parents=True, exist_ok=True)
-        text = CAMPAIGN.format(budget=self.budget, most=20 * self.budget, seed=seed)
+        for made in (folder, folder / "dump", folder.parent / "out"):
+            made.mkdir(parents=True, exist_ok=True)
+        text = CAMPAIGN.format(budget=self.budget, most=20 * self.budget, seed=seed, workers=workers)
         (folder / "campaign.toml").write_text(text)
         (folder / "counted.py").write_text(DRIVER)
-        (folder / "out").mkdir()
+        self.witness = Witness(folder / "dump", folder.parent / "seen")
+        self.checker = Checker(folder, self.budget, self.witness, folder.parent / "copy")
 
     def run(self) -> Report:
+        """Kill ``rounds`` times, let the campaign end, and check it."""
         began = time.monotonic()
         try:
-            self._keep_up()
-            for _ in range(self.rounds):
-                self._wait_for_starts(time.monotonic() + 30)
-                self._watch_for(self.rng.uniform(0.0, 0.8))
-                self._kill()
-                self._watch_for(self.rng.uniform(0.0, 0.3))
-                self._keep_up()
-                self._decide_interrupted()
-            self._finish(time.monotonic() + 60 + 2 * self.rounds)
+            self._fight()
+            (self.folder / "hurry").touch()
+            has_ended = self._finish(time.monotonic() + 300 + 10 * self.rounds)
         finally:
             self._stop_all()
+        if has_ended:
+            self.report.counts = self.checker.close()
+        else:
+            self.checker.violations.append("the campaign did not end")
+        self.witness.close()
+        self.report.violations = self.checker.violations
+        self.report.n_looks = self.checker.n_looks
         self.report.seconds = time.monotonic() - began
-        self._check()
         return self.report
+
+    def _fight(self):
+        self._keep_up()
+        for _ in range(self.rounds):
+            self._wait_for_the_next_kill()
+            self._kill()
+            time.sleep(self.rng.uniform(0.0, 0.2))
+            self._look_and_restart()
+
+    def _look_and_restart(self):
+        self.checker.look(is_planner_dead=self.processes["planner"].poll() is not None)
+        self._keep_up()
+        self._decide_interrupted()
 
     # -- processes ---------------------------------------------------------
 
+    def _commands(self) -> dict[str, str]:
+        return {"planner": "plan", "pool": "work"}
+
     def _keep_up(self):
-        for name, command in (("planner", "plan"), ("pool", "work")):
+        for name, command in self._commands().items():
             process = self.processes.get(name)
             if process is not None and process.poll() is None:
                 continue
-            with (self.folder / "out" / f"{name}.log").open("ab") as log:
+            environment = {**os.environ, **self.environment, MARK: self.mark}
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling anew would be most of each start
+            with (self.folder.parent / "out" / f"{name}.log").open("ab") as log:
                 self.processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", "alchemy_async", command, str(self.folder)],
+                    [sys.executable, "-m", self.modules.get(name, "alchemy_async"), command, str(self.folder)],
+                    cwd=ROOT,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, MARK: self.mark},
+                    env=environment,
                 )
 
     def _workers(self) -> list[int]:
@@ -165,19 +214,16 @@ class Fire:
 
     def _kill(self):
         target = self.rng.choice(["planner", "planner", "pool", "worker", "worker", "everything"])
-        if target in ("planner", "pool"):
-            self._kill_process(target)
-        elif target == "worker":
-            workers = self._workers()
-            if workers:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self.rng.choice(workers), signal.SIGKILL)
-        else:
+        workers = self._workers()
+        if target == "worker" and not workers:
+            target = "planner"
+        if target in ("pool", "everything"):
             self._kill_process("pool")
+        if target in ("planner", "everything"):
             self._kill_process("planner")
-            for pid in self._workers():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        for pid in {"worker": [self.rng.choice(workers or [0])], "everything": workers}.get(target, []):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.report.kills[target] += 1
 
     def _kill_process(self, name):
@@ -201,93 +247,41 @@ class Fire:
 
     # -- while it runs -----------------------------------------------------
 
-    def _watch_for(self, seconds):
-        """Remember every result file that is ever seen: each must come into the ledger."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            for path in (self.folder / "dump").glob("worker_result_*.json"):
-                with contextlib.suppress(OSError, ValueError):
-                    document = json.loads(path.read_bytes())
-                    self.seen_results.add(f"{document['experiment']}.{document['attempt']}")
-            time.sleep(0.005)
-
-    def _wait_for_starts(self, until):
-        """Wait until instruments work again: a kill among processes that only begin would prove little."""
-        wanted = self._n_started() + 2
-        while self._n_started() < wanted and time.monotonic() < until:
-            if self.processes["planner"].poll() == 0:
-                return
-            self._watch_for(0.05)
+    def _wait_for_the_next_kill(self):
+        """Let instruments work again, four times of five: a kill among processes that only begin proves little."""
+        pause_s = self.rng.uniform(0.0, 0.5)
+        if self.rng.random() < 0.8:
+            wanted, until = self._n_started() + 2, time.monotonic() + 30
+            while self._n_started() < wanted and time.monotonic() < until:
+                if self.processes["planner"].poll() == 0:
+                    return
+                time.sleep(0.02)
+        time.sleep(pause_s)
 
     def _n_started(self) -> int:
         with contextlib.suppress(FileNotFoundError):
-            return (self.folder / "tally.txt").read_text().count("started")
+            return (self.folder / "tally.txt").read_bytes().count(b"started")
         return 0
 
     def _decide_interrupted(self):
-        """Play the person who looks at the bench and decides."""
-        for row in self._rows("SELECT id FROM experiments WHERE state = 'interrupted'"):
-            command = self.rng.choice(["requeue", "abandon"])
-            subprocess.run(
-                [sys.executable, "-m", "alchemy_async", command, str(self.folder), row["id"]],
-                capture_output=True,
-                check=False,
-                timeout=60,
-            )
+        """Play the person who looks at the bench and decides; the same calls as behind the commands."""
+        if not (self.folder / "campaign.db").exists():
+            return
+        try:
+            with Ledger.open(self.folder / "campaign.db") as ledger:
+                for found in ledger.experiments("interrupted"):
+                    with contextlib.suppress(AlchemyError), ledger.change() as change:  # it may have ended meanwhile
+                        self.rng.choice([change.requeue, change.abandon])(found.id)
+        except (AlchemyError, sqlite3.OperationalError):  # no table yet
+            return
 
-    def _finish(self, until):
+    def _finish(self, until) -> bool:
         """Let the campaign end by itself."""
         while time.monotonic() < until:
-            self._watch_for(0.3)
+            time.sleep(0.3)
             self._decide_interrupted()
             if self.processes["planner"].poll() == 0:
-                self.processes["pool"].wait(40)
-                return
+                self.processes["pool"].wait(60)
+                return True
             self._keep_up()
-        self.report.violations.append("the campaign did not end")
-
-    # -- afterwards --------------------------------------------------------
-
-    def _rows(self, sql):
-        try:
-            with contextlib.closing(sqlite3.connect(self.folder / "campaign.db", timeout=30)) as ledger:
-                ledger.row_factory = sqlite3.Row
-                return ledger.execute(sql).fetchall()
-        except sqlite3.OperationalError:
-            return []
-
-    def _check(self):
-        bad = self.report.violations
-        experiments = self._rows("SELECT id, state FROM experiments")
-        outcomes = self._rows("SELECT experiment, attempt, status, role, measured FROM outcomes")
-        for row in experiments:
-            self.report.counts[row["state"]] = self.report.counts.get(row["state"], 0) + 1
-            if row["state"] not in TERMINAL:
-                bad.append(f"{row['id']} has no terminal record: {row['state']}")
-        if self.report.counts.get("completed", 0) != self.budget:
-            bad.append(f"{self.report.counts.get('completed', 0)} of {self.budget} completed")
-        self._check_tally(outcomes)
-        recorded = {f"{row['experiment']}.{row['attempt']}" for row in outcomes}
-        bad += [f"{key} reached a result file and is not in the ledger" for key in self.seen_results - recorded]
-        bad += [f"{path.name} was left in dump/" for path in (self.folder / "dump").glob("worker_result_*")]
-        rejected = [path.name for path in (self.folder / "dump" / "rejected").glob("*.json")]
-        bad += [f"{name} was rejected" for name in rejected]
-        if self._rows("PRAGMA integrity_check")[0][0] != "ok":
-            bad.append("the ledger is not intact")
-
-    def _check_tally(self, outcomes):
-        bad = self.report.violations
-        lines = [line.split() for line in (self.folder / "tally.txt").read_text().splitlines()]
-        started = [key for word, key, _ in lines if word == "started"]
-        measured = {key: float(x) ** 2 for word, key, x in lines if word == "measured"}
-        self.report.n_started = len(started)
-        bad += [f"{key} was started twice" for key in set(started) if started.count(key) > 1]
-        results = [row["experiment"] for row in outcomes if row["role"] == "result" and row["status"] == "completed"]
-        bad += [f"{name} was counted twice" for name in set(results) if results.count(name) > 1]
-        self.report.n_replicates = sum(row["role"] == "replicate" for row in outcomes)
-        for row in outcomes:
-            key = f"{row['experiment']}.{row['attempt']}"
-            if row["role"] == "conflict":
-                bad.append(f"{key} has a conflict")
-            if row["status"] == "completed" and json.loads(row["measured"])["y"] != measured.get(key):
-                bad.append(f"{key} has a value that no driver measured")
+        return False
