@@ -38,10 +38,13 @@ log = logging.getLogger(__name__)
 _Published = tuple[QueueState, tuple[Offer, ...], tuple[AttemptKey, ...]]
 
 WINDOW = 64  # experiments of each kind that the published queue shows at least; the backlog stays in the ledger
+MOST_WINDOW = 1024  # that it shows where workers take many between two looks
+MANY = 10  # results in one look
 RESCAN_S = 2.0
 _SAVE_ELAPSED_S = 30.0
 _REMIND_S = 60.0
 _TELL_S = 5.0
+_WORTH_TELLING = 500
 
 
 class PlannerDaemon:
@@ -71,7 +74,9 @@ class PlannerDaemon:
         self._saved_elapsed_s = self._elapsed_s
         self._last_step_s: float | None = None
         self._reminded_s = self._told_waiting_s = float("-inf")
+        self._n_claimed = 0
         self.again_in_s = RESCAN_S
+        self.is_pressed = False  # so many results come that there is no use in letting more gather
 
     def start(self) -> None:
         """Take over where the ledger stands, and open the campaign if it is new."""
@@ -103,7 +108,7 @@ class PlannerDaemon:
         if not paused:
             living, idle = self._workers()
             self._refresher.refresh(living, idle)
-            self._window = max(WINDOW, self._refresher.depth, 2 * len(living))
+            self._window = min(max(WINDOW, self._refresher.depth, 2 * len(living), 4 * self._n_claimed), MOST_WINDOW)
         self._publish(QueueState.PAUSED if paused else QueueState.RUNNING)
         self._remind()
         return None
@@ -113,7 +118,8 @@ class PlannerDaemon:
     def _collect(self) -> Collected:
         collected = self._queue.collect(self._ledger.listed())
         self._tell_waiting(collected)
-        self._intake.take(collected)
+        self._n_claimed = self._intake.take(collected)
+        self.is_pressed = collected.n_waiting > 0 or len(collected.deliveries) >= MANY
         if collected.again_in_s != 0:  # else results wait unread, and one of them may be what a lease is waiting for
             verdict = self._leases.scan(self._ledger.held(), collected.heartbeats)
             if verdict.ended or verdict.revived:
@@ -234,7 +240,7 @@ class PlannerDaemon:
     def _tell_waiting(self, collected: Collected) -> None:
         """Say how many results came while nobody looked: taking them in may last a while."""
         present = self._clock.monotonic()
-        if collected.n_waiting and present >= self._told_waiting_s + _TELL_S:
+        if collected.n_waiting >= _WORTH_TELLING and present >= self._told_waiting_s + _TELL_S:
             self._told_waiting_s = present
             n = collected.n_waiting + len(collected.deliveries) + len(collected.spoiled)
             log.info("%d results wait in dump/; they are taken into the ledger", n)

@@ -52,14 +52,14 @@ class Intake:
         self._n_told = 0
         self._stuck: set[str] = set()  # rejected, told, and still in dump/
 
-    def take(self, collected: Collected) -> bool:
-        """Commit all that was collected, then settle it; tell whether there was anything.
+    def take(self, collected: Collected) -> int:
+        """Commit all that was collected, then settle it; return how many attempts are claimed since the last time.
 
         Raises:
             sqlite3.Error: If the ledger can't be written; nothing was settled.
         """
         if not (collected.claims or collected.deliveries or collected.spoiled):
-            return False
+            return 0
         settled: list[tuple[str, str]] = []
         self._n_told = 0
         with self._ledger.change() as change:
@@ -72,7 +72,7 @@ class Intake:
             log.info("and %d other results that came at the same time", self._n_told - MOST_TOLD)
         for name, reason in settled:
             self._settle(name, reason)
-        return any(fresh) or bool(settled)
+        return sum(fresh)
 
     def _settle(self, name: str, reason: str) -> None:
         """Take a result away; what can't be put among the rejected stays, and holds nobody up."""

@@ -97,7 +97,7 @@ def _loop(
             retry_s = min(2 * retry_s, _RETRY_S[1])
             continue
         retry_s = _RETRY_S[0]
-        if not asker.is_answered:
+        if not (asker.is_answered or daemon.is_pressed):
             time.sleep(_GATHER_S)
     log.info("stopped by a signal; the queue stays as it is, and `alchemy-async plan` goes on from here")
     return None

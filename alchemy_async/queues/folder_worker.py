@@ -10,7 +10,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import random
 import socket
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from alchemy_async.clock import Clock, SystemClock
@@ -23,6 +25,9 @@ from alchemy_async.queues import News
 from alchemy_async.queues.layout import Layout, check_worker_name
 from alchemy_async.queues.publishing import Publisher
 from alchemy_async.queues.reading import LatestMessages, parse_message, read_message
+
+MOST_LEFT = 31  # of the best offers, to others
+REMEMBERED_S = 1.0  # is a race that was lost: where experiments take longer, the best comes first
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +80,9 @@ class FolderWorkerEnd:
         self._campaign = ""
         self._taken: set[AttemptKey] = set()  # listed, and nothing to be started: somebody's, or claimed here before
         self._unsure: set[AttemptKey] = set()  # the disk refused while they were claimed here: they may be ours
+        self._random = random.Random(f"{worker} {instance}")
+        self._n_lost = 0  # how many of the best are left to faster ones at most: more after each race that was lost
+        self._lost_s = 0.0
         self._beat = 0
         self.published_at_monotonic: float | None = None
 
@@ -94,6 +102,9 @@ class FolderWorkerEnd:
     def claim(self) -> Offer | None:
         """Claim the best attempt that this worker may run; None if there is none.
 
+        While others are faster again and again it may be one of the next best:
+        of many who all want the first, all but one write a claim in vain.
+
         When it returns, the claim is durable and nobody else can start the attempt.
 
         Raises:
@@ -105,13 +116,28 @@ class FolderWorkerEnd:
         if queue is None or queue.state is not QueueState.RUNNING:
             return None
         self._layout.check()
-        for offer in queue.offers:
-            if offer.key in self._taken or not self._labels.issuperset(offer.requires):
-                continue
+        for offer in self._choose(queue.offers):
             claim = self._take(offer, queue)
             if claim is not None:
                 return dataclasses.replace(offer, parameters=claim.parameters)
         return None
+
+    def _choose(self, offers: Iterable[Offer]) -> Iterator[Offer]:
+        """Yield what may be claimed, the best first, or after those that are left to faster ones."""
+        left: list[Offer] = []
+        if self._clock.monotonic() > self._lost_s + REMEMBERED_S:
+            self._n_lost = 0
+        n_left = self._random.randrange(self._n_lost + 1)
+        for offer in offers:
+            if offer.key in self._taken or not self._labels.issuperset(offer.requires):
+                continue
+            if len(left) == n_left:
+                yield offer
+            elif offer.key in self._unsure or not self._layout.is_claimed(offer.key):
+                left.append(offer)
+            else:
+                self._taken.add(offer.key)
+        yield from left
 
     def beat(self, state: WorkerState, holds: AttemptKey | None = None) -> None:
         """Say that this worker lives and what it holds.
@@ -206,10 +232,12 @@ class FolderWorkerEnd:
         try:
             self._publisher.once(path, dump_json(own.to_wire()))
         except FileExistsError:
+            self._n_lost, self._lost_s = min(2 * self._n_lost + 1, MOST_LEFT), self._clock.monotonic()
             return self._own_claim(path)  # over NFS the answer to our own link may have been lost
         except OSError:
             self._unsure.add(own.key)
             raise
+        self._n_lost -= self._random.random() * MOST_LEFT < self._n_lost
         return own
 
     def _own_claim(self, path: str) -> Claim | None:

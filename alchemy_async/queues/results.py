@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 UNCHANGED_S = 0.5  # what does not change for so long is not being written
 MAX_READ = 1000  # files read in one look, so that 30,000 don't hold the loop up
+READ_S = 0.05  # after which what is left waits for the next look: claims are looked for, and the queue filled, between
 MAX_READ_BYTES = 4 * MAX_BYTES  # of all files in one look: parsed JSON takes up to 20 times its size
 MAX_SPOILED = 200  # each costs the caller two fsyncs
 
@@ -91,7 +92,10 @@ class ResultReader:
         Raises:
             OSError: If the disk refuses.
         """
+        began_s = self._clock.monotonic()
         names = self._list(first)
+        listed_s = self._clock.monotonic()
+        until_s = listed_s + max(READ_S, 3 * (listed_s - began_s))  # a long list is not made for a few files
         present = set(names)
         self._suspects = {name: suspect for name, suspect in self._suspects.items() if name in present}
         self._read_as = {name: signature for name, signature in self._read_as.items() if name in present}
@@ -100,7 +104,7 @@ class ResultReader:
         waits_s: list[float] = []
         n_read = n_bytes = n_waiting = 0
         for place, name in enumerate(names):
-            if n_read >= MAX_READ or n_bytes >= MAX_READ_BYTES:
+            if n_read >= MAX_READ or n_bytes >= MAX_READ_BYTES or (n_read and self._clock.monotonic() > until_s):
                 waits_s.append(0.0)
                 n_waiting = len(names) - place
                 break

@@ -128,8 +128,12 @@ class QueueContract:
         keys = [key for of_one in claimed for key in of_one]
         assert sorted(keys) == sorted(offer.key for offer in offers)
         assert all(claimed), "every process got some, else nothing was contended for"
-        deliveries = planner.collect([offer.key for offer in offers]).deliveries
-        assert sorted(delivery.result.key for delivery in deliveries) == sorted(keys)
+        collected: list[AttemptKey] = []
+        while deliveries := planner.collect([offer.key for offer in offers]).deliveries:
+            collected += [delivery.result.key for delivery in deliveries]
+            for delivery in deliveries:
+                planner.settle(delivery.name)
+        assert sorted(collected) == sorted(keys)
         planner.close()
 
     def test_what_was_withdrawn_is_never_claimed(self, tmp_path: Path) -> None:

@@ -328,3 +328,31 @@ def test_a_folder_that_was_replaced_by_a_link_is_refused(planner, new_worker, du
         with pytest.raises(OSError, match="links are not followed"):
             act()
     assert not list(elsewhere.iterdir())
+
+
+def lose_a_race(worker, dump, monkeypatch, key):
+    """Have somebody else link the claim between the worker's look and its own link."""
+    publish_once = publishing.publish_once
+
+    def be_slower(staging, final, data, **options):
+        (dump / "claims" / f"{key}.json").write_text("somebody else's")
+        publish_once(staging, final, data, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing, "publish_once", be_slower)
+        return worker.claim()
+
+
+def test_who_lost_a_race_may_leave_the_best_to_others_for_a_second(planner, dump, monkeypatch):
+    clock = SimulatedClock()
+    worker = FolderWorkerEnd(dump.parent, worker="w1", instance="i1", clock=clock)
+    planner.publish(a_revision(*(an_offer(number) for number in range(1, 60))))
+
+    lost = lose_a_race(worker, dump, monkeypatch, an_offer(1).key)
+    hurried = [int(worker.claim().key.experiment[1:]) for _ in range(10)]
+    clock.advance(1.1)
+    calm = [int(worker.claim().key.experiment[1:]) for _ in range(10)]
+
+    gone = {1, int(lost.key.experiment[1:]), *hurried}
+    assert hurried != sorted(hurried)
+    assert calm == [number for number in range(1, 60) if number not in gone][:10]
