@@ -86,6 +86,8 @@ class Naming:
         elif path.parent == self.folder / ".staging":
             if op == "write" and path not in self._staged:
                 self._staged[path] = next((kind for kind, sign in _CONTENTS if sign.search(data)), "")
+            if op == "link":  # a settled result, which is only given another name at first
+                self._staged[path] = "spent"
             kind = self._staged.get(path, "staging")
             verb = "unstaged" if op == "unlink" else VERBS[op]
         else:

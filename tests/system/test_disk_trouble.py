@@ -84,6 +84,8 @@ def busy(campaign, disk):
     until(lambda: daemons.n_completed() >= 2, "the campaign runs")
     daemons.close_gate()
     until(lambda: len(daemons.running()) == 2, "both workers measure")
+    staging = disk / "campaign" / ".staging"
+    until(lambda: not list(staging.glob("planner.*")), "nothing is left that the planner could remove to make room")
     return daemons
 
 

@@ -120,7 +120,7 @@ def test_every_step_of_the_exchange_has_its_name(tmp_path):
         "queue.written", "queue.fsynced", "queue.renamed",
         "beat.written", "beat.renamed",
         "claim.written", "claim.fsynced", "claim.linked", "claim.renamed", "claim.unstaged",
-        "result.written", "result.fsynced", "result.linked", "result.unstaged", "result.unlinked",
+        "result.written", "result.fsynced", "result.linked", "result.unstaged", "result.unlinked", "spent.linked",
         "reason.written", "reason.fsynced", "reason.linked", "reason.unstaged", "rejected.linked",
         "ledger.committed",
     }  # fmt: skip

@@ -18,11 +18,11 @@ STEPS = {
         *(*ONCE, "dump.made", "ledger.committed"),
         *("staging.created", "queue.written", "queue.fsynced", "queue.renamed", "pickup.fsynced"),
         *("claim.written", "claim.fsynced", "claim.linked", "claim.renamed", "claim.unstaged", "claims.fsynced"),
-        *("result.unlinked", "rejected.linked", "rejected.folder_fsynced"),
+        *("spent.linked", "result.unlinked", "rejected.linked", "rejected.folder_fsynced"),
         *("reason.written", "reason.fsynced", "reason.linked", "reason.unstaged"),
     ),
     "worker": (
-        *("staging.created", "beat.written", "beat.renamed"),
+        *("folder.fsynced", "staging.created", "beat.written", "beat.renamed"),
         *("claim.written", "claim.fsynced", "claim.linked", "claim.unstaged", "claims.fsynced"),
         *("result.written", "result.fsynced", "result.linked", "result.unstaged", "dump.fsynced"),
     ),
