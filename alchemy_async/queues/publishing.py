@@ -125,8 +125,13 @@ class Publisher:
     def tidy(self, may_go_on: Callable[[], bool]) -> None:
         """Remove what was spent, as long as there is time; what stays the next holder of the lock removes."""
         while self._spent and may_go_on():
-            with contextlib.suppress(OSError):
-                os.unlink(self._spent.popleft())
+            try:
+                os.unlink(self._spent[0])
+            except FileNotFoundError:
+                pass
+            except OSError:  # they do no harm; tried again the next time
+                return
+            self._spent.popleft()
 
     def doubt(self, folder: Path) -> None:
         """Take the last fsync of a folder for failed: the next names to be confirmed in it are written again."""

@@ -68,9 +68,9 @@ class Counted:
     def measure(self, parameters, context):
         x = parameters["x"]
         note("started", context, x)
-        while (OUTSIDE / "closed").exists():
-            context.sleep(0.02)
         context.sleep({seconds})
+        while (OUTSIDE / "closed").exists():  # last of all, so that nobody ends who was seen running at a closed gate
+            context.sleep(0.02)
         print("what an instrument tells is long:", "x" * 6000)
         note("measured", context, x)
         return x * x
@@ -105,7 +105,7 @@ class RealDaemons:
         budget: Experiments of the campaign.
         workers: How many workers the pool has.
         lease_s: Of a claim; a worker beats four times as often.
-        seconds: How long a measurement takes once the gate is open.
+        seconds: How long a measurement takes, if the gate is open then.
         ledger: Where the ledger lies; seen from the campaign folder.
     """
 

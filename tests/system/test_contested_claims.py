@@ -126,7 +126,7 @@ def test_what_a_few_processes_contend_for_each_of_them_gets_alone(place, figures
 
     assert_each_was_had_once(place, said, 500)
     n_lost = sum(one["lost"] for one in said)
-    assert n_lost > 50, "else nothing was contended for"
+    assert n_lost > 5, "else nothing was contended for"
     assert all(one["claimed"] for one in said)
     figures(claims=500, processes=4, lost_races=n_lost, double=0)
 
