@@ -53,8 +53,8 @@ import pytest
 @pytest.mark.slow
 @pytest.mark.fault(1)
 def test_waits():
-    Path("waiting").touch()
     try:
+        Path("waiting").touch()
         time.sleep(100)
     finally:
         Path("tidied").touch()
