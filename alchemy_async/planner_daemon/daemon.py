@@ -8,7 +8,7 @@ Never: waits for a worker or for a planner that is thinking; keeps nothing that 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable
 
 from alchemy_async.clock import Clock
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 _Published = tuple[QueueState, tuple[Offer, ...], tuple[AttemptKey, ...]]
 
 WINDOW = 64  # experiments of each kind that the published queue shows at least; the backlog stays in the ledger
-MOST_WINDOW = 1024  # that it shows where workers take many between two looks
+MOST_WINDOW = 1024  # that it shows where workers take as many in a second
 MANY = 10  # results in one look
 RESCAN_S = 2.0
 _SAVE_ELAPSED_S = 30.0
@@ -74,7 +74,7 @@ class PlannerDaemon:
         self._saved_elapsed_s = self._elapsed_s
         self._last_step_s: float | None = None
         self._reminded_s = self._told_waiting_s = float("-inf")
-        self._n_claimed = 0
+        self._claimed: deque[tuple[float, int]] = deque()  # when how many claims were seen, of the last second
         self.again_in_s = RESCAN_S
         self.is_pressed = False  # so many results come that there is no use in letting more gather
 
@@ -108,7 +108,7 @@ class PlannerDaemon:
         if not paused:
             living, idle = self._workers()
             self._refresher.refresh(living, idle)
-            self._window = min(max(WINDOW, self._refresher.depth, 2 * len(living), 4 * self._n_claimed), MOST_WINDOW)
+            self._window = min(max(WINDOW, self._refresher.depth, 2 * len(living), self._taken()), MOST_WINDOW)
         self._publish(QueueState.PAUSED if paused else QueueState.RUNNING)
         self._remind()
         return None
@@ -118,7 +118,9 @@ class PlannerDaemon:
     def _collect(self) -> Collected:
         collected = self._queue.collect(self._ledger.listed())
         self._tell_waiting(collected)
-        self._n_claimed = self._intake.take(collected)
+        n_claimed = self._intake.take(collected)
+        if n_claimed:
+            self._claimed.append((self._clock.monotonic(), n_claimed))
         self.is_pressed = collected.n_waiting > 0 or len(collected.deliveries) >= MANY
         if collected.again_in_s != 0:  # else results wait unread, and one of them may be what a lease is waiting for
             verdict = self._leases.scan(self._ledger.held(), collected.heartbeats)
@@ -145,6 +147,12 @@ class PlannerDaemon:
         holding = {attempt.worker for attempt in self._ledger.held() if attempt.state is AttemptState.RUNNING}
         idle = [beat for beat in living if _is_free(beat) and beat.worker not in holding]
         return [frozenset(beat.labels) for beat in living], [frozenset(beat.labels) for beat in idle]
+
+    def _taken(self) -> int:
+        """Return how many experiments workers took in the last second: the queue must not run dry before a look."""
+        while self._claimed and self._claimed[0][0] < self._clock.monotonic() - 1.0:
+            self._claimed.popleft()
+        return sum(n for _, n in self._claimed)
 
     # -- what goes out -----------------------------------------------------
 
