@@ -135,11 +135,20 @@ def wait_until_idle(pool: Daemon, n_workers: int, *, poll_s: float = 0.02) -> No
 
 def n_idle(layout: Layout) -> int:
     """Return how many workers say that they are idle."""
-    n = 0
+    return sum(beat.state is WorkerState.IDLE for beat in _beats(layout))
+
+
+def worker_pids(layout: Layout) -> set[int]:
+    """Return the process ids that the workers name in their heartbeats."""
+    return {beat.pid for beat in _beats(layout)}
+
+
+def _beats(layout: Layout) -> list[Heartbeat]:
+    beats = []
     for path in layout.workers.glob("*.json"):
         with contextlib.suppress(OSError, ValueError, AlchemyError):
-            n += Heartbeat.from_wire(files.parse_json(files.read_file(path))).state is WorkerState.IDLE
-    return n
+            beats.append(Heartbeat.from_wire(files.parse_json(files.read_file(path))))
+    return beats
 
 
 def _log(folder: Path, command: str) -> Path:

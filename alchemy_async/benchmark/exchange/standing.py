@@ -8,6 +8,7 @@ Never: watches daemons that have not worked before: the workers have each run so
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +49,25 @@ def measure(folder: Path, *, watch_s: float, settle_s: float) -> dict[str, Any]:
             "the workers were idle", lambda: daemons.n_idle(layout) == _N_WORKERS, planner, pool, limit_s=_LIMIT_S
         )
         time.sleep(settle_s)
-        before = {role: processes.read(pid) for role, pid in roles(planner.pid, pool.pid).items()}
+        before = {
+            role: processes.read(pid) for role, pid in roles(planner.pid, pool.pid, daemons.worker_pids(layout)).items()
+        }
         begun = time.perf_counter()
         time.sleep(watch_s)
-        after = {role: processes.read(pid) for role, pid in roles(planner.pid, pool.pid).items()}
+        after = {
+            role: processes.read(pid) for role, pid in roles(planner.pid, pool.pid, daemons.worker_pids(layout)).items()
+        }
         seconds = time.perf_counter() - begun
         memory = {role: processes.memory_mb(found.pid) for role, found in after.items() if found}
     return {"idle": idle(before, after, seconds), "memory": {"each": memory, **worst_worker(memory)}}
 
 
-def roles(planner: int, pool: int) -> dict[str, int]:
-    """Return the process id of everything that runs, by what it is: the children by their command lines."""
+def roles(planner: int, pool: int, workers: Collection[int]) -> dict[str, int]:
+    """Return the process id of everything that runs, by what it is: workers by their beats, others by command line."""
     own = {"planner": planner, "pool": pool}
-    for daemon, child in (("planner", "asker"), ("pool", "worker")):
+    for daemon in ("planner", "pool"):
         for found in processes.family(own[daemon])[1:]:
-            kind = child if _is_spawned(found.pid) else f"{daemon}'s resource tracker"
+            kind = "worker" if found.pid in workers else f"{daemon}'s {_kind(found.pid)}"
             own[f"{kind} {sum(name.startswith(kind) for name in own) + 1}"] = found.pid
     return own
 
@@ -86,6 +91,8 @@ def worst_worker(memory: dict[str, dict[str, float]]) -> dict[str, float]:
     return {f"worker_{name}": value for name, value in most.items()}
 
 
-def _is_spawned(pid: int) -> bool:
-    """Return whether a child was spawned to run our code: the other kind only tracks resources."""
-    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+def _kind(pid: int) -> str:
+    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    if b"spawn_main" in command:
+        return "asker"
+    return "fork server" if b"forkserver" in command else "resource tracker"
