@@ -43,8 +43,6 @@ MANY = 10  # results in one look
 RESCAN_S = 2.0
 _SAVE_ELAPSED_S = 30.0
 _REMIND_S = 60.0
-_TELL_S = 5.0
-_WORTH_TELLING = 500
 
 
 class PlannerDaemon:
@@ -73,7 +71,7 @@ class PlannerDaemon:
         self._elapsed_s = float(ledger.meta("elapsed_s") or 0.0)
         self._saved_elapsed_s = self._elapsed_s
         self._last_step_s: float | None = None
-        self._reminded_s = self._told_waiting_s = float("-inf")
+        self._reminded_s = float("-inf")
         self._claimed: deque[tuple[float, int]] = deque()  # when how many claims were seen, of the last second
         self.again_in_s = RESCAN_S
         self.is_pressed = False  # so many results come that there is no use in letting more gather
@@ -117,7 +115,6 @@ class PlannerDaemon:
 
     def _collect(self) -> Collected:
         collected = self._queue.collect(self._ledger.listed())
-        self._tell_waiting(collected)
         n_claimed = self._intake.take(collected)
         if n_claimed:
             self._claimed.append((self._clock.monotonic(), n_claimed))
@@ -244,14 +241,6 @@ class PlannerDaemon:
             self._saved_elapsed_s = self._elapsed_s
             with self._ledger.change() as change:
                 change.set_meta(elapsed_s=repr(self._elapsed_s))
-
-    def _tell_waiting(self, collected: Collected) -> None:
-        """Say how many results came while nobody looked: taking them in may last a while."""
-        present = self._clock.monotonic()
-        if collected.n_waiting >= _WORTH_TELLING and present >= self._told_waiting_s + _TELL_S:
-            self._told_waiting_s = present
-            n = collected.n_waiting + len(collected.deliveries) + len(collected.spoiled)
-            log.info("%d results wait in dump/; they are taken into the ledger", n)
 
     def _remind(self) -> None:
         """Name the interrupted experiments when nothing else is left to do."""

@@ -26,10 +26,11 @@ from alchemy_async.queues.layout import PLANNER, UNKNOWN, Layout, is_result_name
 from alchemy_async.queues.publishing import Publisher
 from alchemy_async.queues.reading import LatestMessages, parse_message, read_message
 from alchemy_async.queues.rejecting import reject
-from alchemy_async.queues.results import UNCHANGED_S, ResultReader, Signature
+from alchemy_async.queues.results import UNCHANGED_S, Look, ResultReader, Signature
 from alchemy_async.queues.watch import FolderWatch
 
 MAX_HEARTBEAT_BYTES = 64 * 1024
+WORTH_TELLING, TELL_S = 500, 5.0  # results that wait; between two tellings of them
 QUIET_S = 0.05  # without news before spent files are removed: that delays what workers write
 MOST_SPENT = 10_000
 
@@ -63,6 +64,7 @@ class FolderPlannerEnd:
         self._claims: dict[AttemptKey, Claim] = {}
         self._unreadable: dict[AttemptKey, tuple[Signature, float]] = {}
         self._results = ResultReader(self._layout, campaign, clock)
+        self._told_waiting_s = float("-inf")
         self._newer: set[str] = set()  # heartbeats of a newer format, told once
         self._beats = LatestMessages(Heartbeat.from_wire, limit=MAX_HEARTBEAT_BYTES)
         self._changed = threading.Event()
@@ -117,6 +119,7 @@ class FolderPlannerEnd:
         fresh, again_in_s = self._look_up(key for key in open_keys if key not in known)
         heartbeats = self._read_heartbeats()
         look = self._results.look(open_keys.keys())
+        self._tell_waiting(look)
         unclaimed = open_keys.keys() - known.keys() - fresh.keys()
         fresh |= self._claim_for(delivery for delivery in look.deliveries if delivery.result.key in unclaimed)
         if fresh:
@@ -239,6 +242,14 @@ class FolderPlannerEnd:
                     claim = self._read_claim(result.key)
             claims[result.key] = claim
         return claims
+
+    def _tell_waiting(self, look: Look) -> None:
+        """Say how many results came while nobody looked: taking them in may last a while."""
+        present_s = self._clock.monotonic()
+        if look.n_waiting >= WORTH_TELLING and present_s >= self._told_waiting_s + TELL_S:
+            self._told_waiting_s = present_s
+            n = look.n_waiting + len(look.deliveries) + len(look.spoiled)
+            _log.info("%d results wait in dump/; they are taken into the ledger", n)
 
     def _read_heartbeats(self) -> tuple[Heartbeat, ...]:
         with os.scandir(self._layout.workers) as entries:

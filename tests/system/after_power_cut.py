@@ -21,7 +21,7 @@ from unittest import mock
 
 from alchemy_async.clock import SimulatedClock
 from alchemy_async.errors import WireError
-from alchemy_async.experiment import State, Status, WorkerState
+from alchemy_async.experiment import Offer, Outcome, State, Status, WorkerState
 from alchemy_async.queues.folder_worker import FolderWorkerEnd
 from tests.planner_daemon.conftest import Lab
 from tests.system.power_cut import FOLDER, DiskState, Told, files_of
@@ -76,6 +76,7 @@ class Aftermath:
         self.told = list(state.told)
         self._clock = SimulatedClock()
         self._n_decided = 0
+        self._kept: dict[str, tuple[Offer, Outcome]] = {}  # what a worker has measured and could not report yet
         state.lay_out(folder)
 
     def violations(self, first: str) -> list[str]:
@@ -121,17 +122,26 @@ class Aftermath:
         return worker
 
     def _work(self, worker: FolderWorkerEnd) -> None:
-        """Be a worker for one experiment: the driver measures what it is given."""
-        try:
-            offer = worker.claim()
-        except WireError:
-            return
-        if offer is not None:
-            name = worker._worker
+        """Be a worker for one experiment: the driver measures what it is given; a refused report is kept for later."""
+        name = worker._worker
+        if name not in self._kept:
+            try:
+                offer = worker.claim()
+            except WireError:
+                return
+            if offer is None:
+                worker.beat(WorkerState.IDLE)
+                return
             self.told.append(Told("started", str(offer.key), name, offer.parameters["x"]))
             worker.beat(WorkerState.BUSY, offer.key)
-            worker.report(offer.key, Lab.outcome(self, offer, Status.COMPLETED))  # type: ignore[arg-type]
-            self.told.append(Told("reported", str(offer.key), name, offer.parameters["x"]))
+            self._kept[name] = offer, Lab.outcome(self, offer, Status.COMPLETED)  # type: ignore[arg-type]
+        offer, outcome = self._kept[name]
+        try:
+            worker.report(offer.key, outcome)
+        except FileExistsError:  # what somebody else put under this name must be taken away first
+            return
+        del self._kept[name]
+        self.told.append(Told("reported", str(offer.key), name, offer.parameters["x"]))
         worker.beat(WorkerState.IDLE)
 
     @property

@@ -96,7 +96,8 @@ def assert_nothing_bad(kind, place, n, seed, figures):
     assert seen.longest_line < LONGEST_LINE
     assert seen.slowest_s < SLOWEST_S, f"{seen.slowest_s} s for {seen.slowest[:200]!r}"
     assert seen.gained_mb < MOST_MB
-    assert 0 < n_accepted < n
+    assert n_accepted < n
+    assert n_accepted or n < 1000, "else the damage is too great to get past the first check"
 
 
 @pytest.mark.timeout(600)
