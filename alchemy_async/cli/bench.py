@@ -81,9 +81,7 @@ Place = Annotated[
 ]
 Only = Annotated[str, typer.Option(callback=_parts, help=f"Some of {_PARTS}.")]
 NoPeers = Annotated[bool, typer.Option("--no-peers", help="Leave out the other programs.")]
-Quick = Annotated[
-    bool, typer.Option("--quick", help="A first look in under two minutes: small numbers instead of those above.")
-]
+Quick = Annotated[bool, typer.Option("--quick", help="A first look: small numbers instead of those above.")]
 
 
 @app.command()
@@ -101,7 +99,7 @@ def exchange(
 ) -> None:
     """Measure floor, throughput, turnaround, backlog, restart, idle daemons and peers, side by side in one run.
 
-    The real daemons run no-op experiments, for about half an hour in all. What that makes is taken away again.
+    The real daemons run no-op experiments; all parts and peers take a while. What that makes is taken away again.
     """
     from alchemy_async.benchmark.exchange.run import PARTS, QUICK, Plan, run
     from alchemy_async.cli import bench_view

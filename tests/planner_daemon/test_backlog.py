@@ -100,3 +100,16 @@ def test_no_statement_of_a_step_reads_the_whole_backlog(backlog):
         assert not [line for line in scans if any(table in line for table in ("experiments", "attempts", "points"))], (
             statement, plan,
         )  # fmt: skip
+
+
+def test_the_queue_shows_as_many_as_are_taken_in_a_second_and_few_again_when_that_is_over(backlog):
+    here = backlog(10 * WINDOW)
+    worker = here.worker()
+    for _ in range(4):
+        for _ in range(WINDOW // 2):
+            assert here.claim(worker) is not None
+        here.step()
+
+    assert len(here.daemon._offers()) > here.daemon._window >= 2 * WINDOW
+    here.step(3, seconds=1.1)
+    assert here.daemon._window == WINDOW
