@@ -258,8 +258,10 @@ _DECODER = json.JSONDecoder(
 def _is_shallow(document: dict[str, Any], levels: int) -> bool:
     layer: list[Any] = [document]
     for _ in range(levels):
-        inner = (value for one in layer for value in (one.values() if isinstance(one, dict) else one))
-        layer = [value for value in inner if isinstance(value, (dict, list))]
+        inner: list[Any] = []
+        for one in layer:
+            inner += one.values() if type(one) is dict else one
+        layer = [value for value in inner if type(value) is dict or type(value) is list]
         if not layer:
             return True
     return False

@@ -20,6 +20,8 @@ _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))  # made once
 
 def to_text(document: Mapping[str, Any] | list[Any] | tuple[Any, ...]) -> str:
     """Return JSON in one line; keys keep their order, floats keep every bit."""
+    if not document:
+        return "{}" if isinstance(document, Mapping) else "[]"
     return _ENCODER.encode(document)
 
 
@@ -31,20 +33,40 @@ def _read(text: str) -> dict[str, Any]:
 
 
 def experiment(row: sqlite3.Row) -> Experiment:
-    """Read an experiment."""
+    """Read an experiment; a row that stayed as it was brings the same record."""
+    return _experiment(*row)
+
+
+@lru_cache(maxsize=4096)
+def _experiment(
+    number: int,
+    name: str,
+    state: str,
+    parameters: str,
+    attempt: int,
+    priority: float,
+    origin: str,
+    reason: str,
+    iteration: int | None,
+    pinned: int,
+    requires: str,
+    is_cancelling: int,
+    _metadata: str,
+) -> Experiment:
+    """Make a record of the columns of ``experiments``, in their order there."""
     return Experiment(
-        id=row["id"],
-        number=row["number"],
-        state=State(row["state"]),
-        parameters=dict(_read(row["parameters"])),
-        attempt=row["attempt"],
-        priority=row["priority"],
-        origin=row["origin"],
-        reason=row["reason"],
-        iteration=row["iteration"],
-        pinned=bool(row["pinned"]),
-        requires=() if row["requires"] == "[]" else tuple(json.loads(row["requires"])),
-        is_cancelling=bool(row["is_cancelling"]),
+        id=name,
+        number=number,
+        state=State(state),
+        parameters=dict(_read(parameters)),
+        attempt=attempt,
+        priority=priority,
+        origin=origin,
+        reason=reason,
+        iteration=iteration,
+        pinned=bool(pinned),
+        requires=() if requires == "[]" else tuple(json.loads(requires)),
+        is_cancelling=bool(is_cancelling),
     )
 
 

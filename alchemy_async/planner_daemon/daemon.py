@@ -17,6 +17,7 @@ from alchemy_async.experiment import (
     PENDING,
     AttemptKey,
     AttemptState,
+    Experiment,
     Heartbeat,
     Offer,
     QueueState,
@@ -38,7 +39,8 @@ log = logging.getLogger(__name__)
 _Published = tuple[QueueState, tuple[Offer, ...], tuple[AttemptKey, ...]]
 
 WINDOW = 64  # experiments of each kind that the published queue shows at least; the backlog stays in the ledger
-MOST_WINDOW = 1024  # that it shows where workers take as many in a second
+MOST_WINDOW = 1024  # that it shows where workers take as many in `TAKEN_S`
+TAKEN_S = 0.5  # the queue must last so long without a look of the planner's; each of it is looked for at each look
 MANY = 10  # results in one look
 RESCAN_S = 2.0
 _SAVE_ELAPSED_S = 30.0
@@ -67,12 +69,13 @@ class PlannerDaemon:
         self._leases = Leases(clock, self._terms)
         self._refresher = Refresher(ledger, settings, space, asker, clock, seed)
         self._published: _Published | None = None
+        self._offered: dict[str, tuple[Experiment, Offer]] = {}  # the last offer of each experiment in the window
         self._window = WINDOW
         self._elapsed_s = float(ledger.meta("elapsed_s") or 0.0)
         self._saved_elapsed_s = self._elapsed_s
         self._last_step_s: float | None = None
         self._reminded_s = float("-inf")
-        self._claimed: deque[tuple[float, int]] = deque()  # when how many claims were seen, of the last second
+        self._claimed: deque[tuple[float, int]] = deque()  # when how many claims were seen lately
         self.again_in_s = RESCAN_S
         self.is_pressed = False  # so many results come that there is no use in letting more gather
 
@@ -146,8 +149,8 @@ class PlannerDaemon:
         return [frozenset(beat.labels) for beat in living], [frozenset(beat.labels) for beat in idle]
 
     def _taken(self) -> int:
-        """Return how many experiments workers took in the last second: the queue must not run dry before a look."""
-        while self._claimed and self._claimed[0][0] < self._clock.monotonic() - 1.0:
+        """Return how many experiments workers took lately: the queue must not run dry before a look."""
+        while self._claimed and self._claimed[0][0] < self._clock.monotonic() - TAKEN_S:
             self._claimed.popleft()
         return sum(n for _, n in self._claimed)
 
@@ -188,19 +191,27 @@ class PlannerDaemon:
         return len(wanted) >= self._window and 2 * len(free) >= len(wanted) and free == wanted[: len(free)]
 
     def _offers(self) -> list[Offer]:
+        """Return the head of the backlog; what stayed as it was is the very same offer."""
+        offered: dict[str, tuple[Experiment, Offer]] = {}
+        for experiment in self._ledger.window(self._window):
+            last = self._offered.get(experiment.id)
+            if last is None or (last[0] is not experiment and last[0] != experiment):
+                last = (experiment, self._offer(experiment))
+            offered[experiment.id] = last
+        self._offered = offered
+        return [offer for _, offer in offered.values()]
+
+    def _offer(self, experiment: Experiment) -> Offer:
         terms = self._terms("")
-        return [
-            Offer(
-                key=experiment.key,
-                parameters=experiment.parameters,
-                priority=experiment.priority,
-                origin=experiment.origin,
-                requires=experiment.requires,
-                lease_s=terms.lease_s,
-                timeout_s=terms.timeout_s,
-            )
-            for experiment in self._ledger.window(self._window)
-        ]
+        return Offer(
+            key=experiment.key,
+            parameters=experiment.parameters,
+            priority=experiment.priority,
+            origin=experiment.origin,
+            requires=experiment.requires,
+            lease_s=terms.lease_s,
+            timeout_s=terms.timeout_s,
+        )
 
     def _without_place(self) -> list[AttemptKey]:
         """Return queued attempts for which a lowered budget has no place; what people staged goes last."""

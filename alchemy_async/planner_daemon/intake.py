@@ -28,7 +28,7 @@ from alchemy_async.space import Space
 
 log = logging.getLogger(__name__)
 
-MOST_TOLD = 10  # results of one look that are logged one by one
+MOST_TOLD = 3  # results of one look that are logged one by one
 WITHDRAWN_BY = "planner"  # the worker that a claim names when the planner linked it itself
 
 

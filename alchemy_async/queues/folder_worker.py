@@ -26,7 +26,7 @@ from alchemy_async.queues.layout import Layout, check_worker_name
 from alchemy_async.queues.publishing import Publisher
 from alchemy_async.queues.reading import LatestMessages, parse_message, read_message
 
-MOST_LEFT = 31  # of the best offers, to others
+MOST_APART = 63  # those who lost a race step aside by at most so many places
 REMEMBERED_S = 1.0  # is a race that was lost: where experiments take longer, the best comes first
 
 _log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class FolderWorkerEnd:
         self._taken: set[AttemptKey] = set()  # listed, and nothing to be started: somebody's, or claimed here before
         self._unsure: set[AttemptKey] = set()  # the disk refused while they were claimed here: they may be ours
         self._random = random.Random(f"{worker} {instance}")
-        self._n_lost = 0  # how many of the best are left to faster ones at most: more after each race that was lost
+        self._n_lost = 0  # by how many places to step aside at most: more after each race that was lost
         self._lost_s = 0.0
         self._beat = 0
         self.published_at_monotonic: float | None = None
@@ -123,21 +123,25 @@ class FolderWorkerEnd:
         return None
 
     def _choose(self, offers: Iterable[Offer]) -> Iterator[Offer]:
-        """Yield what may be claimed, the best first, or after those that are left to faster ones."""
-        left: list[Offer] = []
+        """Yield what may be claimed: the best first, or after a race that was lost some of the best in any order.
+
+        Whoever drew something claimed looks further on: what others took lies
+        mostly at the head, and to look at each of it costs more than an experiment.
+        """
+        may_take = (o for o in offers if o.key not in self._taken and self._labels.issuperset(o.requires))
         if self._clock.monotonic() > self._lost_s + REMEMBERED_S:
             self._n_lost = 0
-        n_left = self._random.randrange(self._n_lost + 1)
-        for offer in offers:
-            if offer.key in self._taken or not self._labels.issuperset(offer.requires):
-                continue
-            if len(left) == n_left:
+        if not self._n_lost:
+            yield from may_take
+            return
+        reach, free = self._n_lost + 1, list(may_take)
+        while free:
+            offer = free.pop(self._random.randrange(min(reach, len(free))))
+            if offer.key in self._unsure or not self._layout.is_claimed(offer.key):
                 yield offer
-            elif offer.key in self._unsure or not self._layout.is_claimed(offer.key):
-                left.append(offer)
             else:
                 self._taken.add(offer.key)
-        yield from left
+                reach += 1 + reach // 2
 
     def beat(self, state: WorkerState, holds: AttemptKey | None = None) -> None:
         """Say that this worker lives and what it holds.
@@ -232,12 +236,12 @@ class FolderWorkerEnd:
         try:
             self._publisher.once(path, dump_json(own.to_wire()))
         except FileExistsError:
-            self._n_lost, self._lost_s = min(2 * self._n_lost + 1, MOST_LEFT), self._clock.monotonic()
+            self._n_lost, self._lost_s = min(2 * self._n_lost + 1, MOST_APART), self._clock.monotonic()
             return self._own_claim(path)  # over NFS the answer to our own link may have been lost
         except OSError:
             self._unsure.add(own.key)
             raise
-        self._n_lost -= self._random.random() * MOST_LEFT < self._n_lost
+        self._n_lost -= self._random.random() * MOST_APART < self._n_lost
         return own
 
     def _own_claim(self, path: str) -> Claim | None:
