@@ -4,8 +4,9 @@ In:    the command line.
 Out:   words or JSON on stdout, complaints on stderr, an exit code.
 Never: decides about experiments, or loads torch, numpy or pydantic before a command needs them.
 
+    commands                              all of them, as `--help` groups them
     start, daemons, see, steer, reset, bench
-                                          the commands, as `--help` groups them
+                                          each group's commands
     console, arguments, site              errors and logging; arguments that recur; the folder, opened
     demo_view | staging | picture, render, beats | table | leftovers | bench_view
                                           what stands behind demo | stage | status | export | clear | bench
@@ -13,58 +14,30 @@ Never: decides about experiments, or loads torch, numpy or pydantic before a com
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
-
-import typer
-
-from alchemy_async.cli import bench, daemons, reset, see, start, steer
-from alchemy_async.cli.console import EPILOG, Commands, Verbose
-
-_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Start here": (start.init, start.demo),
-    "The two daemons": (daemons.plan, daemons.work),
-    "See": (see.status, see.export),
-    "Steer": (
-        steer.stage,
-        steer.pause,
-        steer.resume,
-        steer.drain,
-        steer.requeue,
-        steer.abandon,
-        steer.cancel,
-        steer.move,
-    ),
-    "Reset": (reset.clear,),
-}
-
-app = typer.Typer(
-    cls=Commands, epilog=EPILOG, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
-for _panel, _commands in _PANELS.items():
-    for _command in _commands:
-        app.command(rich_help_panel=_panel)(_command)
-app.add_typer(bench.app, name="bench", rich_help_panel="Measure")
-
-
-def _show_version(is_wanted: bool) -> None:
-    if is_wanted:
-        from alchemy_async import __version__
-
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-    verbose: Verbose = False,
-) -> None:
-    """Choose the next experiment while the last ones still run: a planner and a worker pool around two folders."""
+import sys
+from typing import Any
 
 
 def main() -> None:
     """Run the command that the command line names."""
+    if _starts_workers(sys.argv[1:]):
+        from alchemy_async.worker_pool import processes
+
+        processes.prepare()  # what the workers need loads on another core, beside what this process needs
+    from alchemy_async.cli.commands import app
+
     app(prog_name="alchemy-async")
+
+
+def _starts_workers(words: list[str]) -> bool:
+    command = next((word for word in words if not word.startswith("-")), "")
+    return command == "work" and "--help" not in words
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - typed as whatever is asked for
+    """Load the program when it is asked for: `main` has something to do before."""
+    if name == "app":
+        from alchemy_async.cli.commands import app
+
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

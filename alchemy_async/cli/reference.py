@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from alchemy_async.cli import app
+from alchemy_async.cli.commands import app
 from alchemy_async.cli.console import EPILOG
 
 _INTRODUCTION = """\

@@ -10,13 +10,15 @@ All ``async`` calls share one event loop, so that a connection opened in
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import queue
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 Call = Callable[[], Any]
 
@@ -46,6 +48,8 @@ class DriverThread:
         """Await a result if it can be; only from a call that runs on this thread."""
         if not inspect.isawaitable(result):
             return result
+        import asyncio  # few drivers are asynchronous, and every worker would wait for it
+
         if self._runner is None:
             self._runner = asyncio.Runner()
         return self._runner.run(self._awaited(result))
@@ -63,6 +67,8 @@ class DriverThread:
         Raises:
             TimeoutError: If it takes longer than ``timeout_s``.
         """
+        import asyncio
+
         if self._task is not None and self._runner is not None:
             asyncio.run_coroutine_threadsafe(_finished(awaitable), self._runner.get_loop()).result(timeout_s)
         else:
@@ -87,6 +93,8 @@ class DriverThread:
             self._runner.close()
 
     async def _awaited(self, awaitable: Awaitable[Any]) -> Any:  # noqa: ANN401  (whatever a driver returns)
+        import asyncio
+
         self._task = asyncio.current_task()
         try:
             if self._is_broken_off and self._task is not None:

@@ -5,7 +5,7 @@ Out:   claims, heartbeats and results, each written by the worker process that o
 Never: chooses an experiment, opens the ledger, or lets one instrument's fault reach another.
 
     pool    reads the settings, spawns and supervises     (`pool`, `slot`)
-    worker  one process, one instrument                   (`worker`, `bench`, `rounds`, `post`, `output`)
+    worker  one process, one instrument                   (`worker`, `life`, `bench`, `rounds`, `post`, `output`)
     both    what passes between them, and when            (`messages`, `pipes`, `backoff`)
 
 A worker process imports neither pydantic nor numpy: it starts in a fraction of

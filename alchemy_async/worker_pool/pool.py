@@ -117,14 +117,15 @@ class Pool:
         pickup.mkdir(exist_ok=True)
         if not any(pickup.glob("*.json")):
             log.info("there is no queue yet; the workers wait until `alchemy-async plan %s` writes one", self._folder)
-        watch = FolderWatch([pickup], self._hear)
         try:
             with _heeding_signals(self._escalate):
-                self._supervise()
+                for slot in self._slots:
+                    slot.look(self._level)  # they begin while the watch still loads what it needs
+                with contextlib.closing(FolderWatch([pickup], self._hear)):
+                    self._supervise()
         finally:
             for slot in self._slots:
                 slot.abandon()
-            watch.close()
         self._sum_up()
         return int(any(slot.has_failed for slot in self._slots))
 

@@ -23,7 +23,7 @@ from multiprocess import forkserver, resource_tracker
 from multiprocess.context import ForkServerContext, SpawnContext
 
 _HAS_SERVER = sys.platform == "linux"
-_PRELOAD = ["alchemy_async.worker_pool.worker"]
+_PRELOAD = [f"alchemy_async.worker_pool.{room}" for room in ("worker", "post", "life")]
 
 _CONTEXT: Any = ForkServerContext() if _HAS_SERVER else SpawnContext()
 

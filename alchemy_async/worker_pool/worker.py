@@ -1,8 +1,8 @@
-"""The worker: one process that owns one instrument, from its lock to its last heartbeat.
+"""The worker: one process that owns one instrument: its words, its signals, its end.
 
 In:    a plan from the pool, and the two pipes to it.
-Out:   an exit code (`messages.Ending`); everything else goes through the folders.
-Never: touches the instrument without its lock, or imports pydantic, numpy or torch by itself.
+Out:   an exit code (`messages.Ending`).
+Never: loads what a life needs before it begins: the pool imports this room, and lives no such life.
 """
 
 from __future__ import annotations
@@ -10,28 +10,17 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 from typing import TYPE_CHECKING
 
-from alchemy_async import locks
 from alchemy_async.clock import SystemClock
-from alchemy_async.errors import AlreadyRunningError
-from alchemy_async.experiment import Heartbeat, WorkerState
-from alchemy_async.queues.folder_worker import FolderWorkerEnd
-from alchemy_async.worker_pool import bench, output
-from alchemy_async.worker_pool.messages import Ending, Note, Topic, WorkerPlan
-from alchemy_async.worker_pool.post import Post
-from alchemy_async.worker_pool.rounds import Rounds
+from alchemy_async.worker_pool import output
+from alchemy_async.worker_pool.messages import Ending, WorkerPlan
 
 if TYPE_CHECKING:
     from alchemy_async.worker_pool.pipes import Connection
-
-LOCK_AGAIN_S = 0.5
-LOOK_AGAIN_S = 0.1
-
-_OTHER_NAME = "Stop it there, or give the workers of this machine another name in campaign.toml."
+    from alchemy_async.worker_pool.post import Post
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +33,14 @@ def run_worker(plan: WorkerPlan, orders: Connection, notes: Connection) -> None:
         orders: Reading end of the pipe from the pool.
         notes: Writing end of the pipe to the pool.
     """
+    from alchemy_async.worker_pool.life import live
+    from alchemy_async.worker_pool.post import Post
+
     output.redirect(output.log_path(plan.folder, plan.worker))
     post = Post(plan, orders, notes, SystemClock())
     _heed_signals(post)
     log.info("worker=%s process %d starts", plan.worker, os.getpid())
-    ending = _live(post)
+    ending = live(post)
     log.info("worker=%s process %d ends: %s", plan.worker, os.getpid(), ending.name.lower())
     _end_within(plan.grace_s, ending)
     sys.exit(int(ending))
@@ -68,81 +60,3 @@ def _heed_signals(post: Post) -> None:
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the pool spawns with it blocked
-
-
-def _live(post: Post) -> Ending:
-    plan = post.plan
-    in_vain = Ending.UNRECOVERED if plan.must_recover else Ending.FINISHED
-    lock = _lock_instrument(post)
-    if lock is None:
-        return in_vain
-    with lock:
-        instance = os.urandom(8).hex()
-        end = FolderWorkerEnd(
-            plan.folder, worker=plan.worker, instance=instance, labels=plan.labels, durable=plan.durable
-        )
-        if not _is_alone(post, end):
-            return in_vain
-        previous = end.previous_beat()
-        post.begin_beating(end)
-        if plan.must_recover or _was_killed(previous):
-            return bench.recover(post)
-        rounds = Rounds(post, end)
-        opened = bench.make_ready(post, rounds.is_over)
-        if opened is not None:
-            end.idempotent = opened.idempotent
-            rounds.work(opened.executor)
-            bench.close(post, opened.executor)
-        post.say(WorkerState.GONE)
-        return Ending.FINISHED
-
-
-def _is_unwanted(post: Post) -> bool:
-    """Return whether a process that has not begun need not begin; one that is to recover does while others drain."""
-    return post.is_stopping or post.is_orphaned or (post.is_draining and not post.plan.must_recover)
-
-
-def _lock_instrument(post: Post) -> locks.Lock | None:
-    """Take the instrument's lock on this machine; None if told to end while another process has it."""
-    plan = post.plan
-    path = locks.machine_lock_path(f"instrument {plan.instrument_name}")
-    told = ""
-    while not _is_unwanted(post):
-        try:
-            return locks.hold(
-                path,
-                what=f"the instrument of {plan.worker} is in use",
-                mend="It is taken over as soon as that process ends.",
-            )
-        except AlreadyRunningError as error:
-            if str(error) != told:
-                told = str(error)
-                post.note(Note(Topic.WAITING, told))
-        post.pause(LOCK_AGAIN_S)
-    return None
-
-
-def _is_alone(post: Post, end: FolderWorkerEnd) -> bool:
-    """Wait until no other host beats for this worker; False if told to end meanwhile."""
-    here = socket.gethostname()
-    seen, told = end.previous_beat(), ""
-    silent_from = post.clock.monotonic()
-    while seen is not None and seen.host not in ("", here) and seen.state is not WorkerState.GONE:
-        if post.clock.monotonic() >= silent_from + post.plan.lease_s / 2:
-            return True
-        if _is_unwanted(post):
-            return False
-        post.pause(LOOK_AGAIN_S)
-        latest = end.previous_beat()
-        if latest != seen:
-            seen, silent_from = latest, post.clock.monotonic()
-            other = "" if latest is None or latest.host == here else latest.host
-            if other and other != told:
-                told = other
-                post.note(Note(Topic.WAITING, f"a worker of this name beats on {other}. {_OTHER_NAME}"))
-    return True
-
-
-def _was_killed(previous: Heartbeat | None) -> bool:
-    """Return whether the process before this one ended without saying so, with the instrument in its hands."""
-    return previous is not None and previous.state is not WorkerState.GONE

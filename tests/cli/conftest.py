@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alchemy_async import files
-from alchemy_async.cli import app
+from alchemy_async.cli.commands import app
 from alchemy_async.cli.site import open_site
 from alchemy_async.clock import SimulatedClock
 from alchemy_async.experiment import (

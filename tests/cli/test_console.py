@@ -7,7 +7,8 @@ import sqlite3
 import pytest
 from typer.testing import CliRunner
 
-from alchemy_async.cli import app, see
+from alchemy_async.cli import see
+from alchemy_async.cli.commands import app
 from alchemy_async.cli.console import LogFormat, set_up_logging
 from alchemy_async.errors import AlreadyRunningError, LedgerError
 

@@ -31,6 +31,26 @@ def test_the_two_commands_run_a_campaign_to_its_end_and_sum_it_up(folder, status
     assert status()["counts"]["completed"] == 5
 
 
+@pytest.mark.parametrize(
+    ("command", "said"), [(("-v", "work"), ["begins without []"]), (("status",), []), (("status", "work"), [])]
+)
+def test_work_alone_begins_with_what_its_workers_need_before_it_loads_the_commands(tmp_path, command, said):
+    script = (
+        f"import sys; sys.argv = {['alchemy-async', *command, str(tmp_path)]!r}\n"
+        "from alchemy_async.cli import main\n"
+        "from alchemy_async.worker_pool import processes\n"
+        "heavy = ('typer', 'pydantic', 'watchdog')\n"
+        "told = lambda: print('begins without', [name for name in heavy if name in sys.modules])\n"
+        "processes.prepare = told\n"
+        "main()"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert ended.returncode != 0
+    assert ended.stdout.splitlines()[:1] == said
+
+
 def test_interrupting_the_planner_ends_it_properly_with_a_log_in_json(folder):
     with start("plan", folder, "--log-format", "json") as planner:
         first = json.loads(planner.stderr.readline())

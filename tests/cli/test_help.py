@@ -8,7 +8,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from alchemy_async.cli import app
+from alchemy_async.cli.commands import app
 
 HEAVY = ("torch", "botorch", "scipy", "olympus", "numpy", "pydantic", "multiprocess", "watchdog", "sklearn")
 

@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_design(run, folder, tmp_path):
     (second / "campaign.toml").write_text((first / "campaign.toml").read_text())
     from typer.testing import CliRunner
 
-    from alchemy_async.cli import app
+    from alchemy_async.cli.commands import app
 
     for place in (first, second):
         CliRunner().invoke(app, ["stage", str(place), "--design", "sobol", "--n", "3", "--seed", "7"])
@@ -138,7 +138,7 @@ def test_options_that_do_not_go_together_or_can_not_be_meant_are_wrong_usage(run
 def test_a_point_in_the_place_of_the_folder_is_pointed_out(folder):
     from typer.testing import CliRunner
 
-    from alchemy_async.cli import app
+    from alchemy_async.cli.commands import app
 
     refused = CliRunner().invoke(app, ["stage", json.dumps(POINT)])
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alchemy_async.benchmark import demo
-from alchemy_async.cli import app
+from alchemy_async.cli.commands import app
 from alchemy_async.config import load_campaign
 
 REPORT = {

@@ -18,12 +18,13 @@ from alchemy_async.errors import SettingsError, WireError
 from alchemy_async.experiment import Attempt, AttemptKey, Offer, Outcome, QueueState, Result, Status, WorkerState
 from alchemy_async.files import dump_json, parse_json
 from alchemy_async.queues import News
-from alchemy_async.worker_pool import output, pipes
+from alchemy_async.worker_pool import output, pipes, pool
 from alchemy_async.worker_pool.backoff import Backoff
 from alchemy_async.worker_pool.messages import Note, Topic, WorkerPlan
 from alchemy_async.worker_pool.pool import plans_of
 from alchemy_async.worker_pool.post import Post
 from alchemy_async.worker_pool.rounds import Rounds
+from alchemy_async.worker_pool.slot import Tally
 
 LIGHT = {"alchemy_async", "multiprocess", "_multiprocess", "dill", "filelock"}
 
@@ -232,13 +233,59 @@ def test_a_log_is_cut_to_its_last_part_and_keeps_its_file(tmp_path):
 
 def test_a_worker_process_loads_neither_pydantic_nor_numpy_nor_torch_by_itself():
     script = (
-        "import sys; import alchemy_async.worker_pool.worker; "
+        "import sys; from alchemy_async.worker_pool import life, post, worker; "
         "print(*{name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names))"
     )
 
     loaded = subprocess.run([sys.executable, "-S", "-c", script], env=_path(), capture_output=True, text=True)
 
     assert set(loaded.stdout.split()) - {"__main__", "__mp_main__"} == LIGHT, loaded.stderr
+
+
+def test_the_pool_loads_nothing_that_only_its_workers_need():
+    needed = ("worker_pool.life", "worker_pool.post", "executors.local", "drivers.load", "queues.folder_worker")
+    script = (
+        "import sys; import alchemy_async.worker_pool.pool; "
+        f"print([name for name in {needed!r} if 'alchemy_async.' + name in sys.modules])"
+    )
+
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_workers_begin_before_the_pool_loads_what_watches_the_folder(tmp_path, monkeypatch):
+    begun = []
+
+    class Watch:
+        def __init__(self, _folders, _hear):
+            self.begun_before = list(begun)
+            watches.append(self)
+
+        def close(self):
+            pass
+
+    class Place:
+        is_done, has_failed, tally, started_at = True, False, Tally(), None
+
+        def __init__(self, plan, _clock):
+            self.worker = plan.worker
+
+        def look(self, _level):
+            begun.append(self.worker)
+
+        def abandon(self):
+            pass
+
+    watches: list[Watch] = []
+    monkeypatch.setattr(pool, "FolderWatch", Watch)
+    monkeypatch.setattr(pool, "Slot", Place)
+    plans = [WorkerPlan(tmp_path, name, "my_lab:f") for name in ("w-1", "w-2")]
+
+    code = pool.Pool(tmp_path, plans, SimulatedClock()).run()
+
+    assert code == 0
+    assert [watch.begun_before for watch in watches] == [["w-1", "w-2"]]
 
 
 def _path() -> dict[str, str]:

@@ -78,11 +78,17 @@ def running(command: str, folder: Path) -> Iterator[Daemon]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            env=as_installed(),
         )
     try:
         yield Daemon(command, folder, process, begun)
     finally:
         end(process)
+
+
+def as_installed() -> dict[str, str]:
+    """Return the environment without the ban on bytecode that a developer's shell may have: users' has none."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

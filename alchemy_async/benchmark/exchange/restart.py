@@ -19,7 +19,7 @@ from alchemy_async.queues.layout import Layout
 
 _POLL_S = 0.002
 _LIMIT_S = 600.0
-_IMPORTS = "import alchemy_async.cli, alchemy_async.planner_daemon.run, alchemy_async.planner.space_filling"
+_IMPORTS = "import alchemy_async.cli.commands, alchemy_async.planner_daemon.run, alchemy_async.planner.space_filling"
 _READ = """\
 import sqlite3, sys, time
 begun = time.perf_counter()
@@ -110,5 +110,6 @@ def _read(ledger: Path, n: int) -> float:
 
 def _time_python(script: str) -> float:
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=_LIMIT_S)  # noqa: S603 - our own script
+    command = [sys.executable, "-c", script]
+    subprocess.run(command, check=True, timeout=_LIMIT_S, env=daemons.as_installed())  # noqa: S603 - our own script
     return time.perf_counter() - begun

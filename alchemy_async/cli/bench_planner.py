@@ -1,0 +1,214 @@
+"""The command that measures planners: `bench planner`.
+
+In:    contenders, problems, seeds, a folder with the trials that were run before.
+Out:   tables for people, JSON for programs, on stdout; figures where they are wanted.
+Never: runs a trial again that still holds, unless told to.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alchemy_async.cli.arguments import Json
+from alchemy_async.cli.console import note
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_PARTS = ("trials", "latency", "growth", "schedule")
+_WIDTH = 140  # of a file or pipe, which has none of its own
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _parts(text: str) -> str:
+    unknown = [part for part in _names(text) if part not in (*_PARTS, "none")]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]!r} is no part. Choose some of {', '.join(_PARTS)}, or none.")
+    return text
+
+
+def _problems(text: str) -> str:
+    if text:
+        from alchemy_async.benchmark.planning.problems import PROBLEMS
+
+        unknown = [name for name in _names(text) if name not in PROBLEMS]
+        if unknown:
+            raise typer.BadParameter(f"{unknown[0]!r} is no problem. Choose some of {', '.join(PROBLEMS)}.")
+    return text
+
+
+def _counts(text: str) -> str:
+    if not all(part.isdecimal() and 0 < int(part) <= 1000 for part in _names(text)) or not _names(text):
+        raise typer.BadParameter(f"{text!r} is no list of numbers of workers. Write, for example, 3 or 3,8.")
+    return text
+
+
+def _seeds(text: str) -> str:
+    from alchemy_async.simulation.seeds import parse_seeds
+
+    try:
+        parse_seeds(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} names no seeds. Write, for example, 0-23 or 1,3,5.") from None
+    return text
+
+
+def planner(
+    contenders: Annotated[
+        str,
+        typer.Option(
+            help="Some of sobol, random, optuna-tpe, optuna-gp, qlognei, ax, bayesian; or a strategy of your own, "
+            "package.module:Name. Without it: all of these."
+        ),
+    ] = "",
+    problems: Annotated[str, typer.Option(callback=_problems, help="Some of the problems. Without it: all.")] = "",
+    workers: Annotated[str, typer.Option(callback=_counts, help="Numbers of workers, such as 3 or 3,8.")] = "3",
+    seeds: Annotated[str, typer.Option(callback=_seeds, help="One trial for each, such as 0-23.")] = "0-23",
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Start no trial after so many minutes; the next run goes on.")
+    ] = None,
+    only: Annotated[
+        str, typer.Option(callback=_parts, help=f"Some of {', '.join(_PARTS)}; none: compare what is there.")
+    ] = "",
+    folder: Annotated[
+        Path, typer.Option("--dir", metavar="D", help="Where trials are kept, a file for each contender.")
+    ] = Path("benchmarks/planner"),
+    figures: Annotated[
+        Path | None, typer.Option(metavar="D", help="Draw figures into this folder, as SVG; needs matplotlib.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run trials again that are kept.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare planners on problems with a known optimum, through the planner daemon in simulated time.
+
+    Trials are paired by seed: initial design, durations and noise are those of all contenders. They are kept, so that a
+    run that was broken off is gone on with; those of our own planner hold until its source changes. Latencies are
+    measured in turns within one run.
+    """
+    logging.getLogger("alchemy_async").setLevel(logging.CRITICAL)  # the daemon tells of each result; here a table does
+    sys.path.append(str(Path.cwd()))  # a planner of one's own may lie here
+    from alchemy_async.benchmark.planning.contenders import CONTENDERS
+    from alchemy_async.benchmark.planning.document import measure
+    from alchemy_async.benchmark.planning.plots import draw
+    from alchemy_async.benchmark.planning.problems import PROBLEMS
+    from alchemy_async.benchmark.planning.run import Wanted
+    from alchemy_async.benchmark.planning.store import Store
+    from alchemy_async.simulation.seeds import parse_seeds
+
+    wanted = Wanted(
+        contenders=_names(contenders) or tuple(CONTENDERS),
+        problems=_names(problems) or tuple(PROBLEMS),
+        n_workers=tuple(int(count) for count in _names(workers)),
+        seeds=parse_seeds(seeds),
+        minutes=minutes,
+        is_fresh=fresh,
+    )
+    store, begun = Store(folder), time.monotonic()
+    document = measure(
+        wanted, store, _names(only) or _PARTS, show=lambda what: note(f"{time.monotonic() - begun:7.1f} s  {what}")
+    )
+    if figures is not None:
+        keys = set(wanted.each())
+        records = {key: record for key, record in store.read(wanted.contenders).items() if key in keys}
+        for path in draw(records, figures):
+            note(f"wrote {path}")
+    if as_json:
+        typer.echo(json.dumps(document, indent=1, allow_nan=False))
+    else:
+        show(document)
+
+
+# -- tables ----------------------------------------------------------------
+
+
+def show(document: Mapping[str, Any]) -> None:
+    """Print all tables of a document."""
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    trials = document["n_trials"]
+    console.print(f"{trials['there']} of {trials['wanted']} trials are there.", highlight=False)
+    for table in tables(document):
+        console.print(table)
+    for failure in document["failures"]:
+        console.print(f"not measured: {failure['what']}: {failure['why']}", style="red", markup=False)
+
+
+def tables(document: Mapping[str, Any]) -> list[Table]:
+    """Return the tables of a document; a part that was not measured has none."""
+    found = [
+        _table(
+            ("Problem", "workers", "planner", "trials", "regret p50", "p25", "p75", "ask wall p50 s", "p95 s",
+             "CPU p50 s", "asks", "copies", "nearest pending"),
+            (
+                (row["problem"], row["n_workers"], row["contender"], row["n_trials"], row["regret"]["p50"],
+                 row["regret"]["p25"], row["regret"]["p75"], row["ask_wall_s"]["p50"], row["ask_wall_s"]["p95"],
+                 row["ask_cpu_s"]["p50"], row["n_asks"], row["n_copies"], row["nearest_pending_min"])
+                for row in document["problems"]
+            ),
+        ),
+        _table(
+            ("Ours against", "workers", "on", "pairs", "wins", "losses", "log10 ratio", "95 % upper bound"),
+            (
+                (row["peer"], row["n_workers"], row["problem"] or ("all exact" if row["is_exact"] else "all"),
+                 row["n_pairs"], row["n_wins"], row["n_losses"], row["log10_ratio"], row["upper"])
+                for row in document["comparisons"]
+            ),
+        ),
+    ]  # fmt: skip
+    for part, head in (("latency", "Ask, side by side"), ("growth", "Ask, many observations")):
+        if document.get(part):
+            found.append(_latencies(head, document[part]))
+    if document.get("schedule"):
+        keys = ("n_workers", "n_seeds", "utilisation", "utilisation_ratio", "speed_up")
+        heads = ("Schedule, workers", "seeds", "utilisation", "of that without latency", "times quicker than batches")
+        found.append(_table(heads, (tuple(row[key] for key in keys) for row in document["schedule"])))
+    goals = ((goal["goal"], goal["figure"], goal["limit"], _verdict(goal)) for goal in document["goals"])
+    return [*found, _table(("Goal", "figure", "limit", ""), goals)]
+
+
+def _verdict(goal: Mapping[str, Any]) -> str:
+    return "met" if goal["is_met"] else "NOT MET"
+
+
+def _latencies(head: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    heads = (head, "n", "planner", "asks", "wall p50 ms", "p95 ms", "CPU p50 ms", "p95 ms", "first ms")
+    return _table(
+        heads,
+        (
+            (row["problem"], row["n"], row["contender"], row["n_asks"], row["wall_ms"]["p50"], row["wall_ms"]["p95"],
+             row["cpu_ms"]["p50"], row["cpu_ms"]["p95"], row["first_ms"])
+            for row in rows
+        ),
+    )  # fmt: skip
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table()
+    for k, head in enumerate(heads):
+        table.add_column(head, justify="left" if k == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(_number(value)) for value in row))
+    return table
+
+
+def _number(value: object) -> str:
+    if value is None:
+        return "-"
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

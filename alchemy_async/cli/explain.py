@@ -1,0 +1,144 @@
+"""Explaining: why one experiment was chosen, and what became of it.
+
+In:    the ledger of a campaign, the id of an experiment.
+Out:   plain values that JSON can hold; `explain_words` says them in sentences.
+Never: fits a model: what is told is what was known when the point was chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from alchemy_async.experiment import Experiment, Objective
+from alchemy_async.experiment.goals import optimised, standing
+
+if TYPE_CHECKING:
+    from alchemy_async.cli.site import Site
+    from alchemy_async.ledger import Ledger
+
+_OFFERS = ("queued", "revised")
+
+
+def take(site: Site, name: str) -> dict[str, Any]:
+    """Return the explanation of one experiment.
+
+    Returns:
+        ``experiment``, ``status``, ``attempt``, ``worker``, ``origin``, ``reason``, ``parameters``,
+        ``chosen`` (``at``, ``n_observations``, ``pending``, ``n_pending``, ``expected`` by objective with
+        ``mean``, ``sd`` and ``chance``, ``best`` then, ``acquisition``, ``model_revision``, ``seed``, ``ask_s``;
+        what was not noted is None), ``offers`` (``at``, ``parameters``, ``reason``, the first one first),
+        ``events``, ``measured`` (or None), ``best`` (of all so far, or None).
+
+    Raises:
+        LedgerError: If there is no ledger that can be read, or no such experiment.
+    """
+    objectives = site.settings.as_objectives()
+    with site.open_ledger() as ledger:
+        experiment, noted = ledger.experiment(name), ledger.metadata(name)
+        events = ledger.events_of(experiment.id)
+        results = [_result(row) for row in ledger.outcomes() if _counts(row)]
+        worker = next((held.worker for held in ledger.held() if held.key == experiment.key), "")
+    offers = [_offer(event) for event in events if event["kind"] in _OFFERS]
+    taken = _taken(experiment, offers)
+    own = [result for result in results if result["experiment"] == experiment.id]
+    return {
+        "experiment": experiment.id,
+        "status": str(experiment.state),
+        "attempt": experiment.attempt,
+        "worker": worker or (own[0]["worker"] if own else ""),
+        "origin": experiment.origin,
+        "reason": offers[taken]["reason"],
+        "parameters": dict(experiment.parameters),
+        "chosen": _chosen(noted if taken == len(offers) - 1 else {}, offers[taken], results, objectives),
+        "offers": offers[: taken + 1],
+        "events": [event for event in events if event["kind"] not in _OFFERS],
+        "measured": own[0] if own else None,
+        "best": _best(results, objectives),
+    }
+
+
+def _offer(event: Mapping[str, Any]) -> dict[str, Any]:
+    details = event["details"]
+    return {"at": event["at"], "parameters": details["parameters"], "reason": details.get("reason", "")}
+
+
+def _taken(experiment: Experiment, offers: Sequence[Mapping[str, Any]]) -> int:
+    """Return which offer the parameters are of: a worker that read an older list took that one's."""
+    same = [i for i, offer in enumerate(offers) if offer["parameters"] == experiment.parameters]
+    return same[-1] if same else len(offers) - 1
+
+
+def _counts(row: Mapping[str, Any]) -> bool:
+    return row["status"] == "completed" and row["role"] in ("result", "replicate")
+
+
+def _result(row: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("experiment", "worker", "parameters", "sems", "recorded_at")
+    return {"values": row["measured"], **{key: row[key] for key in keys}}
+
+
+def _best(results: Sequence[Mapping[str, Any]], objectives: tuple[Objective, ...]) -> dict[str, Any] | None:
+    """Return the best result, its limits kept; None where there is none, or several objectives make many best."""
+    aims = optimised(objectives)
+    usable = [result for result in results if aims[0].name in result["values"]]
+    if len(aims) != 1 or not usable:
+        return None
+    best = max(usable, key=lambda result: standing(objectives, result["values"]))
+    return {"experiment": best["experiment"], "value": best["values"][aims[0].name]}
+
+
+def _chosen(
+    noted: Mapping[str, Any],
+    offer: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    objectives: tuple[Objective, ...],
+) -> dict[str, Any]:
+    at = noted.get("asked_at") or offer["at"]
+    known = [result for result in results if result["recorded_at"] <= at]
+    best = _best(known, objectives)
+    expected = noted.get("expected")
+    found = dict(expected) if isinstance(expected, Mapping) else {}
+    return {
+        "at": at,
+        "n_observations": noted.get("n_observations", len(known)),
+        "pending": noted.get("pending"),
+        "n_pending": noted.get("n_pending"),
+        "expected": {o.name: _expectation(o, found[o.name], best) for o in objectives if o.name in found},
+        "best": best,
+        "acquisition": noted.get("acquisition"),
+        "model_revision": noted.get("model_revision"),
+        "seed": noted.get("seed"),
+        "ask_s": noted.get("ask_s"),
+    }
+
+
+def _expectation(
+    objective: Objective, found: Mapping[str, float], best: Mapping[str, Any] | None
+) -> dict[str, float | None]:
+    """Return mean, sd and the chances of a better value than the best, and of one within the limits."""
+    mean, sd = float(found["mean"]), float(found["sd"])
+    better: float | None = None
+    if best is not None and objective.is_optimised:
+        reach = abs(objective.score(best["value"]))
+        low, high = {
+            "minimize": (-math.inf, best["value"]),
+            "maximize": (best["value"], math.inf),
+        }.get(objective.goal, ((objective.target or 0.0) - reach, (objective.target or 0.0) + reach))
+        better = _chance(mean, sd, low, high)
+    low = -math.inf if objective.at_least is None else objective.at_least
+    high = math.inf if objective.at_most is None else objective.at_most
+    kept = _chance(mean, sd, low, high) if objective.is_limited else None
+    return {"mean": mean, "sd": sd, "better": better, "within_limits": kept}
+
+
+def _chance(mean: float, sd: float, low: float, high: float) -> float:
+    """Return the chance that a normal value lies between two others."""
+    if sd <= 0.0:
+        return float(low < mean < high)
+
+    def below(bound: float) -> float:
+        return 0.5 * math.erfc(-(bound - mean) / sd / math.sqrt(2.0))
+
+    return below(high) - below(low)
