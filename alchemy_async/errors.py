@@ -16,6 +16,7 @@ Never: decides what happens next.
     │   ├── IllegalTransitionError
     │   └── BudgetError          no place left
     ├── PlannerError             a planner that can't do what the campaign asks for
+    ├── RuleError                a person's function of what is possible that can't say
     └── DriverError              raised by, or about, an instrument driver
         ├── LimitError           the point is outside what the instrument allows: infeasible, no retry
         ├── RetryableError       worth another attempt
@@ -116,6 +117,14 @@ class BudgetError(LedgerError):
 
 class PlannerError(AlchemyError):
     """A planner can't be loaded, or can't do what the campaign asks for."""
+
+
+class RuleError(AlchemyError):
+    """A person's function of what is possible can't be imported or called, or failed at a point."""
+
+    def __init__(self, what: str, mend: str) -> None:
+        self.what, self.mend = what, mend
+        super().__init__(f"{what}. {mend}")
 
 
 class DriverError(AlchemyError):

@@ -21,11 +21,12 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from alchemy_async.benchmark.demo import BRANIN_MINIMUM
-from alchemy_async.benchmark.simulation import Lab
 from alchemy_async.config import check_campaign
 from alchemy_async.config.templates import template
 from alchemy_async.drivers.load import load_driver
 from alchemy_async.planner.load import load_planner
+from alchemy_async.simulation.durations import uniform
+from alchemy_async.simulation.lab import Lab
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- best_found: begin -->", "<!-- best_found: end -->"
@@ -43,9 +44,9 @@ def run(problem: str, strategy: str, budget: int, seed: int) -> dict[str, float]
     planner = load_planner(strategy, settings.as_space(), settings.as_objectives(), settings.planner.options)
     with tempfile.TemporaryDirectory() as folder:
         driver = load_driver(group["driver"], group["options"], Path(folder))
-        lab = Lab(settings, planner, driver, Path(folder), n_workers=3, durations=(5.0, 30.0), seed=seed)
+        lab = Lab(settings, planner, driver, Path(folder), n_workers=3, durations=uniform(5.0, 30.0), seed=seed)
         summary = lab.run()
-        asks = lab.ledger.ask_seconds()
+        asks = [asked.wall_s for asked in lab.asker.asked]
         lab.ledger.close()
     if summary.best is None or summary.counts["completed"] != budget:
         raise RuntimeError(f"the campaign did not end as it should: {summary}")

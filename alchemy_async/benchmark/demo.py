@@ -230,11 +230,11 @@ def _progress(folder: Path, budget: int) -> Progress:
     try:
         with Ledger.open(folder / "campaign.db") as ledger:
             tally = ledger.tally()
-            best = ledger.best(load_campaign(folder).as_objectives()[0])
+            best = ledger.best(*load_campaign(folder).as_objectives())
     except AlchemyError:
         return Progress(0, budget, stage="starting the planner")
     return Progress(
-        tally[State.COMPLETED], budget, tally[State.RUNNING], tally[State.QUEUED], None if best is None else best[0]
+        tally[State.COMPLETED], budget, tally[State.RUNNING], tally[State.QUEUED], None if best is None else best.value
     )
 
 
@@ -263,8 +263,8 @@ def measure(folder: Path) -> dict[str, Any]:
         "interrupted": tally[State.INTERRUPTED],
         "lost": _n_lost(Layout(folder), outcomes),
         "duplicated": _n_duplicated(outcomes),
-        "best": None if best is None else {"values": {objective.name: best[0]}, "parameters": dict(best[2])},
-        "regret": None if best is None else best[0] - BRANIN_MINIMUM,
+        "best": None if best is None else {"values": {objective.name: best.value}, "parameters": dict(best.parameters)},
+        "regret": None if best is None else best.value - BRANIN_MINIMUM,
         "utilisation": utilisation(spans, n_workers),
         "utilisation_ideal": utilisation(gapless(spans, n_workers), n_workers),
         "turnaround_ms": {

@@ -8,8 +8,9 @@ Never: decides about experiments, or loads torch, numpy or pydantic before a com
     start, daemons, see, steer, reset, bench
                                           each group's commands
     console, arguments, site              errors and logging; arguments that recur; the folder, opened
-    demo_view | staging | picture, render, beats | table | leftovers | bench_view
-                                          what stands behind demo | stage | status | export | clear | bench
+    demo_view | staging | picture, insight, render, beats | explain, explain_words | table | leftovers | bench_view
+                                          what stands behind demo | stage | status | explain | export | clear | bench
+    amounts                               how numbers, points and times stand in a sentence
 """
 
 from __future__ import annotations

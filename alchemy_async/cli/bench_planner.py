@@ -8,7 +8,6 @@ Never: runs a trial again that still holds, unless told to.
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alchemy_async.cli.arguments import Json
-from alchemy_async.cli.console import note
+from alchemy_async.cli.console import note, quiet
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -92,11 +91,11 @@ def planner(
 ) -> None:
     """Compare planners on problems with a known optimum, through the planner daemon in simulated time.
 
-    Trials are paired by seed: initial design, durations and noise are those of all contenders. They are kept, so that a
-    run that was broken off is gone on with; those of our own planner hold until its source changes. Latencies are
+    Trials are paired by seed: initial design, durations and noise are those of
+    all contenders. They are kept, so that a run that was broken off is gone on
+    with; those of our own planner hold until its source changes. Latencies are
     measured in turns within one run.
     """
-    logging.getLogger("alchemy_async").setLevel(logging.CRITICAL)  # the daemon tells of each result; here a table does
     sys.path.append(str(Path.cwd()))  # a planner of one's own may lie here
     from alchemy_async.benchmark.planning.contenders import CONTENDERS
     from alchemy_async.benchmark.planning.document import measure
@@ -115,9 +114,10 @@ def planner(
         is_fresh=fresh,
     )
     store, begun = Store(folder), time.monotonic()
-    document = measure(
-        wanted, store, _names(only) or _PARTS, show=lambda what: note(f"{time.monotonic() - begun:7.1f} s  {what}")
-    )
+    with quiet():
+        document = measure(
+            wanted, store, _names(only) or _PARTS, show=lambda what: note(f"{time.monotonic() - begun:7.1f} s  {what}")
+        )
     if figures is not None:
         keys = set(wanted.each())
         records = {key: record for key, record in store.read(wanted.contenders).items() if key in keys}

@@ -12,13 +12,13 @@ from typing import Annotated
 
 import typer
 
-from alchemy_async.cli import bench, daemons, reset, see, start, steer
+from alchemy_async.cli import bench, bench_planner, daemons, reset, see, simulate, start, steer
 from alchemy_async.cli.console import EPILOG, Commands, Verbose
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start here": (start.init, start.demo),
     "The two daemons": (daemons.plan, daemons.work),
-    "See": (see.status, see.export),
+    "See": (see.status, see.explain, see.export),
     "Steer": (
         steer.stage,
         steer.pause,
@@ -38,6 +38,8 @@ app = typer.Typer(
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
+app.command(rich_help_panel="Measure")(simulate.simulate)
+bench.app.command("planner")(bench_planner.planner)
 app.add_typer(bench.app, name="bench", rich_help_panel="Measure")
 
 

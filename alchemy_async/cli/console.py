@@ -14,6 +14,8 @@ import sqlite3
 import sys
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any
@@ -121,6 +123,18 @@ def set_up_logging(log_format: LogFormat, *, verbose: bool) -> None:
     """Send the log to stderr: colours at a terminal, plain lines elsewhere, JSON where asked for; times are UTC."""
     logging.basicConfig(level=logging.INFO, handlers=[_handler(log_format)], force=True)
     logging.getLogger("alchemy_async").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the daemon's log away from a command that tells of each result by itself."""
+    log = logging.getLogger("alchemy_async")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _handler(log_format: LogFormat) -> logging.Handler:

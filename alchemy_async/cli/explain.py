@@ -16,7 +16,6 @@ from alchemy_async.experiment.goals import optimised, standing
 
 if TYPE_CHECKING:
     from alchemy_async.cli.site import Site
-    from alchemy_async.ledger import Ledger
 
 _OFFERS = ("queued", "revised")
 
@@ -26,10 +25,12 @@ def take(site: Site, name: str) -> dict[str, Any]:
 
     Returns:
         ``experiment``, ``status``, ``attempt``, ``worker``, ``origin``, ``reason``, ``parameters``,
-        ``chosen`` (``at``, ``n_observations``, ``pending``, ``n_pending``, ``expected`` by objective with
-        ``mean``, ``sd`` and ``chance``, ``best`` then, ``acquisition``, ``model_revision``, ``seed``, ``ask_s``;
-        what was not noted is None), ``offers`` (``at``, ``parameters``, ``reason``, the first one first),
-        ``events``, ``measured`` (or None), ``best`` (of all so far, or None).
+        ``chosen`` (``at``, ``n_observations``, ``pending``, ``n_pending``, ``expected``: of each
+        objective ``mean``, ``sd`` and the chances ``better`` and ``within_limits``; ``chance`` of
+        success within all limits, ``best`` then, ``acquisition``, ``model_revision``, ``seed``,
+        ``ask_s``; what was not noted is None),
+        ``offers`` (``at``, ``parameters``, ``reason``; the first one first), ``events``,
+        ``measured`` (or None), ``best`` (of all so far, or None).
 
     Raises:
         LedgerError: If there is no ledger that can be read, or no such experiment.
@@ -86,7 +87,8 @@ def _best(results: Sequence[Mapping[str, Any]], objectives: tuple[Objective, ...
     if len(aims) != 1 or not usable:
         return None
     best = max(usable, key=lambda result: standing(objectives, result["values"]))
-    return {"experiment": best["experiment"], "value": best["values"][aims[0].name]}
+    is_valid = standing(objectives, best["values"])[0] == 0.0
+    return {"experiment": best["experiment"], "value": best["values"][aims[0].name], "keeps_limits": is_valid}
 
 
 def _chosen(
@@ -95,22 +97,38 @@ def _chosen(
     results: Sequence[Mapping[str, Any]],
     objectives: tuple[Objective, ...],
 ) -> dict[str, Any]:
-    at = noted.get("asked_at") or offer["at"]
+    at = _noted(noted, "asked_at", str) or offer["at"]
     known = [result for result in results if result["recorded_at"] <= at]
     best = _best(known, objectives)
-    expected = noted.get("expected")
-    found = dict(expected) if isinstance(expected, Mapping) else {}
+    found, n_observations = _predictions(noted.get("expected")), _noted(noted, "n_observations", int)
     return {
         "at": at,
-        "n_observations": noted.get("n_observations", len(known)),
-        "pending": noted.get("pending"),
-        "n_pending": noted.get("n_pending"),
+        "n_observations": len(known) if n_observations is None else n_observations,
+        "pending": _noted(noted, "pending", list),
+        "n_pending": _noted(noted, "n_pending", int),
         "expected": {o.name: _expectation(o, found[o.name], best) for o in objectives if o.name in found},
+        "chance": _noted(noted, "chance", float),
         "best": best,
         "acquisition": noted.get("acquisition"),
         "model_revision": noted.get("model_revision"),
         "seed": noted.get("seed"),
         "ask_s": noted.get("ask_s"),
+    }
+
+
+def _noted(noted: Mapping[str, Any], key: str, kind: type) -> Any:  # noqa: ANN401 - of that kind, or None
+    """Return what was noted under a key; None where a planner of one's own means something else by it."""
+    return noted[key] if isinstance(noted.get(key), kind) else None
+
+
+def _predictions(noted: object) -> dict[str, Mapping[str, float]]:
+    """Return what a planner noted of its predictions, as far as it is of the shipped planners' form."""
+    if not isinstance(noted, Mapping):
+        return {}
+    return {
+        name: one
+        for name, one in noted.items()
+        if isinstance(one, Mapping) and all(isinstance(one.get(key), (int, float)) for key in ("mean", "sd"))
     }
 
 
@@ -120,7 +138,7 @@ def _expectation(
     """Return mean, sd and the chances of a better value than the best, and of one within the limits."""
     mean, sd = float(found["mean"]), float(found["sd"])
     better: float | None = None
-    if best is not None and objective.is_optimised:
+    if best is not None and best["keeps_limits"] and objective.is_optimised:
         reach = abs(objective.score(best["value"]))
         low, high = {
             "minimize": (-math.inf, best["value"]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from alchemy_async.cli import front, insight
 from alchemy_async.cli.beats import Beat, read_beats
 from alchemy_async.experiment import Attempt, Experiment, State, WorkerState
 
@@ -21,16 +22,20 @@ N_EVENTS = 8
 N_QUEUED = 64  # queued experiments of each kind; `export` lists them all
 
 
-def take(site: Site) -> dict[str, Any]:
+def take(site: Site, *, with_model: bool = True) -> dict[str, Any]:
     """Return the picture.
+
+    Args:
+        site: The campaign.
+        with_model: Also what a model makes of the results: see `insight.take`.
 
     Returns:
         ``campaign`` (its id; its name while it is new), ``state`` (new, running,
         paused, draining, stopped: as the planner published it), ``wanted`` (as
         people asked for), ``ended`` (why, or None), ``planner`` (the process, or
-        None), ``counts`` (by state, and ``starts``), ``budget``, ``best`` (of
-        the first objective, or None), ``workers``, ``pending``, ``events``
-        (the last, oldest first).
+        None), ``counts`` (by state, and ``starts``), ``budget``, ``best`` (by
+        the first objective to be optimised, or None), ``recommended``, ``model``, ``warnings``,
+        ``workers``, ``pending``, ``events`` (the last, oldest first).
 
     Raises:
         LedgerError: If there is a ledger that can't be read.
@@ -45,6 +50,8 @@ def take(site: Site) -> dict[str, Any]:
         "counts": {str(state): 0 for state in State} | {"starts": 0},
         "budget": _budget(site),
         "best": None,
+        "front": None,
+        **insight.NOTHING,
         "workers": _workers(site),
         "pending": [],
         "events": [],
@@ -52,6 +59,8 @@ def take(site: Site) -> dict[str, Any]:
     if site.has_ledger():
         with site.open_ledger() as ledger:
             picture |= _from_ledger(ledger, site)
+            if with_model:
+                picture |= insight.take(ledger, site.settings)
     return picture
 
 
@@ -73,6 +82,7 @@ def _from_ledger(ledger: Ledger, site: Site) -> dict[str, Any]:
         "ended": ledger.meta("ended"),
         "counts": ledger.tally(),
         "best": _best(ledger, site),
+        "front": front.take(site.settings, ledger.outcomes()) if front.is_wanted(site.settings) else None,
         "pending": _pending(ledger),
         "events": ledger.last_events(N_EVENTS),
     }
@@ -83,18 +93,8 @@ def _from_ledger(ledger: Ledger, site: Site) -> dict[str, Any]:
 
 
 def _best(ledger: Ledger, site: Site) -> dict[str, Any] | None:
-    objective = site.settings.as_objectives()[0]
-    best = ledger.best(objective)
-    if best is None:
-        return None
-    value, experiment, parameters = best
-    return {
-        "objective": objective.name,
-        "unit": objective.unit,
-        "value": value,
-        "experiment": experiment,
-        "parameters": parameters,
-    }
+    best = ledger.best(*site.settings.as_objectives())
+    return None if best is None else best.as_dict()
 
 
 def _pending(ledger: Ledger) -> list[dict[str, Any]]:

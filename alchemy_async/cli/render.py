@@ -15,6 +15,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from alchemy_async.cli import front, insight
+
 N_QUEUED = 10
 BAR = 60
 DETAILS = 110  # characters of an event
@@ -45,8 +47,11 @@ def show(picture: Mapping[str, Any]) -> None:
 def _parts(picture: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield _title(picture)
     yield from _progress(picture)
-    if picture["best"]:
+    if picture["front"]:
+        yield from front.shown(picture["front"])
+    elif picture["best"]:
         yield _best(picture["best"])
+    yield from _insight(picture)
     if picture["workers"]:
         yield _workers(picture["workers"])
     if picture["pending"]:
@@ -96,10 +101,19 @@ def _target(target: float | None) -> str:
 
 def _best(best: Mapping[str, Any]) -> Text:
     unit = f" {best['unit']}" if best["unit"] else ""
+    off = "" if best["off_target"] is None else f", {best['off_target']:.3g}{unit} off its target"
     value = (f"{best['value']:.6g}{unit}", "bold green")
+    broken = ("", "") if best["keeps_limits"] else ("  No experiment has kept all limits yet.", "yellow")
     return Text.assemble(
-        f"Best {best['objective']}: ", value, f"  ({best['experiment']}) at {_point(best['parameters'])}"
+        f"Best {best['objective']}: ", value, f"{off}  ({best['experiment']}) at {_point(best['parameters'])}", broken
     )
+
+
+def _insight(picture: Mapping[str, Any]) -> Iterator[Text]:
+    if picture["recommended"]:
+        yield Text(insight.recommended(picture))
+    yield from (Text(sentence, style="dim") for sentence in insight.sentences(picture))
+    yield from (Text(f"Note: {warning['message']}", style="yellow") for warning in picture["warnings"])
 
 
 def _workers(workers: list[Mapping[str, Any]]) -> Table:

@@ -8,7 +8,6 @@ Never: sleeps, or writes beside the campaign file.
 from __future__ import annotations
 
 import json
-import logging
 import math
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from alchemy_async.cli.arguments import Json
-from alchemy_async.cli.console import note
+from alchemy_async.cli.console import note, quiet
 
 _WIDTH = 120  # of a file or pipe, which has none of its own
 
@@ -115,15 +114,17 @@ def simulate(
 ) -> None:
     """Play whole campaigns in simulated time: how many workers, async or batches, which depth, which planner?
 
-    The planner daemon is the one that `plan` runs; only the instruments are simulated, and nothing sleeps. Campaigns of
-    one seed are paired: the k-th experiment takes equally long whatever the planner.
+    The planner daemon is the one that `plan` runs; only the instruments are
+    simulated, and nothing sleeps. Campaigns of one seed are paired: the k-th
+    experiment takes equally long whatever the planner.
 
-    The object of --json has the key runs, a list of objects with the keys seed, best, regret, makespan_s, utilisation,
-    utilisation_ideal (nobody waits for the planner), nearest_pending_min (distance of a chosen point to what was
-    pending when it was taken), ask_s (p50 and p95, real time) and trace (t_s, value and best so far, for each completed
-    experiment). With several objectives they are about the first.
+    The object of --json has the key runs, a list of objects with the keys seed,
+    best, regret, makespan_s, utilisation, utilisation_ideal (nobody waits for the
+    planner), nearest_pending_min (distance of a chosen point to what was pending
+    when it was taken), ask_s (p50 and p95, real time) and trace (t_s, value and
+    best so far, for each completed experiment). With several objectives they are
+    about the first.
     """
-    logging.getLogger("alchemy_async").setLevel(logging.CRITICAL)  # the daemon tells of each result; here a table does
     sys.path.append(str(Path.cwd()))  # the function may lie here instead of beside the campaign file
     from alchemy_async.simulation.campaigns import Wish
     from alchemy_async.simulation.campaigns import simulate as run
@@ -142,7 +143,8 @@ def simulate(
         is_synchronous=sync,
         depth=int(depth) if depth is not None and depth != "auto" else depth,
     )
-    document = run(wish, show=lambda one: note(f"seed {one['seed']}: best {_number(one['best'])}"))
+    with quiet():
+        document = run(wish, show=lambda one: note(f"seed {one['seed']}: best {_number(one['best'])}"))
     if as_json:
         typer.echo(json.dumps(document, allow_nan=False))
     else:

@@ -10,13 +10,18 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TextIO
+
+from alchemy_async.cli import front
 
 if TYPE_CHECKING:
     from alchemy_async.config import CampaignSettings
     from alchemy_async.experiment import Experiment
     from alchemy_async.ledger import Ledger
+
+ON_FRONT = "on_front"  # only with several objectives
 
 Row = dict[str, Any]
 
@@ -37,6 +42,7 @@ def columns(settings: CampaignSettings) -> list[str]:
         "origin",
         "reason",
         "iteration",
+        *([ON_FRONT] if front.is_wanted(settings) else []),
     ]
 
 
@@ -53,25 +59,32 @@ def rows(ledger: Ledger, settings: CampaignSettings, *, with_all: bool = False) 
     outcomes: dict[str, list[Row]] = defaultdict(list)
     for outcome in ledger.outcomes():
         outcomes[outcome["experiment"]].append(outcome)
+    best = front.on_front(settings, chain.from_iterable(outcomes.values())) if front.is_wanted(settings) else None
     workers = {attempt.key: attempt.worker for attempt in ledger.held()}
     for experiment in experiments:
         found = outcomes.get(experiment.id, [])
         decisive = [one for one in found if one["role"] == "result" and one["status"] == experiment.state]
         worker = workers.get(experiment.key, "")
-        yield _row(settings, experiment, str(experiment.state), decisive[-1] if decisive else {"worker": worker})
+        yield _row(settings, experiment, str(experiment.state), decisive[-1] if decisive else {"worker": worker}, best)
         for outcome in found:
             if outcome["role"] in extra:
-                yield _row(settings, experiment, outcome["role"], outcome)
+                yield _row(settings, experiment, outcome["role"], outcome, best)
 
 
-def _row(settings: CampaignSettings, experiment: Experiment, status: str, outcome: Mapping[str, Any]) -> Row:
+def _row(
+    settings: CampaignSettings,
+    experiment: Experiment,
+    status: str,
+    outcome: Mapping[str, Any],
+    best: Collection[int] | None,
+) -> Row:
     parameters = outcome.get("parameters") or experiment.parameters
     measured, sems = outcome.get("measured", {}), outcome.get("sems", {})
     row: Row = {"experiment": experiment.id, "status": status}
     row |= {parameter.name: parameters.get(parameter.name) for parameter in settings.parameters}
     row |= {objective.name: measured.get(objective.name) for objective in settings.objectives}
     row |= {f"{objective.name}_sem": sems.get(objective.name) for objective in settings.objectives}
-    return row | {
+    row |= {
         "worker": outcome.get("worker") or None,
         "attempt": outcome.get("attempt", experiment.attempt),
         "started_at": outcome.get("started_at"),
@@ -80,6 +93,7 @@ def _row(settings: CampaignSettings, experiment: Experiment, status: str, outcom
         "reason": experiment.reason,
         "iteration": experiment.iteration,
     }
+    return row if best is None else row | {ON_FRONT: outcome["id"] in best if measured else None}
 
 
 def write_csv(file: TextIO, names: list[str], table: Iterable[Row]) -> None:

@@ -27,7 +27,8 @@ class BudgetSettings(Settings):
     )
     target: Number | None = Field(
         default=None,
-        description="End when the objective is this good or better; for a single objective.",
+        description="End when the objective is this good or better and all limits are kept; for a single objective. "
+        'With `goal = "target"`: end when a value is this near to it.',
         examples=[95.0],
     )
     max_started: Count | None = Field(

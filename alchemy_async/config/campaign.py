@@ -10,15 +10,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PrivateAttr
 
 from alchemy_async.config.base import NotEmpty, Settings, Several, Word, check_id, show, wrong
 from alchemy_async.config.budget import BudgetSettings
+from alchemy_async.config.constraints import ConstraintSettings
 from alchemy_async.config.objectives import ObjectiveSettings
 from alchemy_async.config.planner import InitialSettings, PlannerSettings, default_n_initial
 from alchemy_async.config.space_settings import (
     CategoricalSettings,
-    ConstraintSettings,
     ContinuousSettings,
     DiscreteSettings,
     IntegerSettings,
@@ -81,13 +81,22 @@ class CampaignSettings(Settings):
     budget: BudgetSettings = Field(default=BudgetSettings(), description="When the campaign is done.")
     planner: PlannerSettings = Field(default=PlannerSettings(), description="How the next experiments are chosen.")
     workers: Several[WorkerSettings] = Field(default=(), description="Which instruments there are.")
+    _folder: str = PrivateAttr(default="")  # where functions of constraints are looked for first
+
+    def in_folder(self, folder: Path) -> CampaignSettings:
+        """Return the same settings for a campaign folder: modules beside its campaign.toml are found."""
+        placed = self.model_copy()
+        placed._folder = str(folder.resolve())
+        return placed
 
     def as_space(self) -> Space:
         """Return the search space."""
-        from alchemy_async.space import Space  # needs numpy, which a pool of workers can do without
+        from alchemy_async.space import Rule, Space  # needs numpy, which a pool of workers can do without
 
         parameters = tuple(parameter.as_parameter() for parameter in self.parameters)
-        return Space(parameters, tuple(constraint.as_constraint() for constraint in self.constraints))
+        linear = tuple(constraint.as_constraint() for constraint in self.constraints if constraint.terms)
+        functions = (constraint.function for constraint in self.constraints if constraint.function)
+        return Space(parameters, linear, tuple(Rule(function, self._folder) for function in functions))
 
     def as_objectives(self) -> tuple[Objective, ...]:
         """Return the objectives, in the order of the file."""
@@ -100,7 +109,7 @@ class CampaignSettings(Settings):
             return len(initial.points)
         if initial.n is not None:
             return initial.n
-        return default_n_initial(len(self.parameters), experiments)
+        return default_n_initial(sum(not parameter.is_held for parameter in self.parameters), experiments)
 
     def ledger_path(self, folder: Path) -> Path:
         """Return where the ledger of the campaign in ``folder`` is kept."""
@@ -110,7 +119,7 @@ class CampaignSettings(Settings):
         """Return what must stay the same once there are results, as JSON can hold it.
 
         Names, types and ranges of the parameters, the goals, and the constraints;
-        not units and descriptions, nor anything that says how the study is run.
+        not units and descriptions, nor anything that says how the study is run, such as what is fixed.
         """
         return {
             "parameters": [parameter.study() for parameter in self.parameters],

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from alchemy_async.config.base import show
+from alchemy_async.config.constraints import SENSES
 from alchemy_async.config.draft import Draft
 from alchemy_async.config.planner import default_n_initial
-from alchemy_async.config.space_settings import SENSES, CategoricalSettings
+from alchemy_async.config.space_settings import CategoricalSettings, ParameterSettings
 from alchemy_async.config.translate import did_you_mean, path_text
 from alchemy_async.errors import Mistake, PointError
 
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
     from alchemy_async.config.translate import Place
     from alchemy_async.space import Space
 
-COLUMNS = ("experiment", "status", "worker", "attempt", "started_at", "finished_at", "origin", "reason", "iteration")
+COLUMNS = (
+    "experiment",
+    "status",
+    "worker",
+    "attempt",
+    "started_at",
+    "finished_at",
+    "origin",
+    "reason",
+    "iteration",
+    "on_front",
+)
 MAX_GRID = 100_000
 
 _RENAME = "Rename one of the two."
@@ -62,6 +74,7 @@ def check_terms(draft: Draft) -> Iterator[Mistake]:
     """Tell terms of constraints that are no numeric parameters."""
     known = dict.fromkeys(name for _, name in draft.names("parameters"))
     categorical = {t["name"] for _, t in draft.tables("parameters") if t.get("type") == "categorical" and t.get("name")}
+    readings = {t["name"] for _, t in draft.tables("parameters") if t.get("context") is True and t.get("name")}
     for i, table in draft.tables("constraints"):
         terms = table.get("terms")
         for name in terms if isinstance(terms, dict) and known else ():
@@ -74,6 +87,27 @@ def check_terms(draft: Draft) -> Iterator[Mistake]:
                 yield Mistake(at, "is not a parameter", mend)
             elif name in categorical:
                 yield Mistake(at, "is categorical and has no number", "Leave it out of the terms.")
+            elif name in readings:
+                yield Mistake(at, "is a reading that nobody chooses", "Leave it out of the terms.")
+
+
+def check_held(draft: Draft) -> Iterator[Mistake]:
+    """Tell parameters that are fixed at what they can't be, and a campaign in which nothing is left to choose."""
+    for i, table in draft.tables("parameters"):
+        parameter = draft.parameters.get(table["name"]) if isinstance(table.get("name"), str) else None
+        if parameter is None or parameter.fixed is None:
+            continue
+        if not _is_sound(parameter):
+            what = f"is {show(parameter.fixed)}, which does not fit"
+            yield Mistake(path_text(("parameters", i, "fixed")), what, f"Give {parameter.as_chosen().allowed()}.")
+    if _is_space_sound(draft) and all(parameter.is_held for parameter in draft.parameters.values()):
+        mend = "Take `fixed` or `context` out of one of them."
+        yield Mistake("parameters", "are all fixed or read, so that nothing is left to choose", mend)
+
+
+def _is_sound(parameter: ParameterSettings) -> bool:
+    """Whether a parameter, if it is fixed, is fixed at one of its values."""
+    return parameter.fixed is None or parameter.as_chosen().fit(parameter.fixed) is not None
 
 
 def check_constraints(draft: Draft) -> Iterator[Mistake]:
@@ -103,18 +137,36 @@ def _reach(draft: Draft, terms: object) -> tuple[float, float] | None:
         parameter = draft.parameters.get(name)
         if parameter is None or isinstance(parameter, CategoricalSettings) or not _is_number(coefficient):
             return None
-        ends = [coefficient * limit for limit in parameter.limits()]
+        if not _is_sound(parameter):
+            return None
+        limits = parameter.limits() if parameter.fixed is None else (parameter.fixed,)
+        ends = [coefficient * limit for limit in limits]
         low, high = low + min(ends), high + max(ends)
     return low, high
+
+
+def check_objectives(draft: Draft) -> Iterator[Mistake]:
+    """Tell objectives that are there for their limits alone."""
+    tables = [table for _, table in draft.tables("objectives")]
+    has_limit = all(table.get("at_least") is not None or table.get("at_most") is not None for table in tables)
+    if tables and has_limit and all(table.get("goal") == "limit" for table in tables):
+        mend = "Give one of them another goal: that is what the planner makes better."
+        yield Mistake("objectives", "have only limits, so that nothing is to be optimised", mend)
 
 
 def check_budget(draft: Draft) -> Iterator[Mistake]:
     """Tell a budget that can't be met: a target of several objectives, more experiments than points."""
     budget = draft.table("budget")
-    if budget.get("target") is not None and len(list(draft.tables("objectives"))) > 1:
+    goals = [table.get("goal") for _, table in draft.tables("objectives") if table.get("goal") != "limit"]
+    target = budget.get("target")
+    if target is not None and len(goals) > 1:
         what = "is given, but there are several objectives"
         yield Mistake("budget.target", what, "Leave it out: only a single objective can reach a target.")
-    n_points = math.prod(parameter.n_values() for parameter in draft.parameters.values())
+    if target is not None and goals == ["target"] and target < 0:
+        what = f'is {show(target)}, but with the goal "target" it says how near is near enough'
+        mend = "Write a number >= 0, in the objective's unit, for example `target = 0.1`."
+        yield Mistake("budget.target", what, mend)
+    n_points = math.prod(parameter.n_choices() for parameter in draft.parameters.values())
     experiments = budget.get("experiments")
     if experiments is not None and experiments > n_points and _is_space_sound(draft):
         what = f"is {experiments}, but there are only {n_points:.0f} different points"
@@ -131,7 +183,8 @@ def check_initial(draft: Draft) -> Iterator[Mistake]:
             mend = f"Ask for fewer, or raise `budget.experiments` to {count} at least."
             yield Mistake(f"planner.initial.{key}", what, mend)
     if initial.get("method") == "grid" and _is_space_sound(draft):
-        n_nodes = _grid_size(draft, n or default_n_initial(len(draft.parameters), experiments))
+        n_chosen = sum(not parameter.is_held for parameter in draft.parameters.values())
+        n_nodes = _grid_size(draft, n or default_n_initial(n_chosen, experiments))
         if n_nodes > MAX_GRID:
             what = f'is "grid", which here has {n_nodes:.3g} points; at most {MAX_GRID} can be listed'
             yield Mistake("planner.initial.method", what, 'Write `method = "sobol"` or `"lhs"`.')
@@ -139,7 +192,7 @@ def check_initial(draft: Draft) -> Iterator[Mistake]:
 
 def _grid_size(draft: Draft, n: int) -> float:
     """Return how many nodes the smallest grid of at least ``n`` has, with as many levels on each axis."""
-    n_values = [parameter.n_values() for parameter in draft.parameters.values()]
+    n_values = [parameter.n_choices() for parameter in draft.parameters.values()]
     levels = math.ceil(n ** (1 / len(n_values)) - 1e-9)
     return math.prod(min(levels, count) for count in n_values)
 
@@ -178,7 +231,8 @@ def _sound_space(draft: Draft) -> Space:
         senses = [sense for sense in SENSES if _is_number(table.get(sense))]
         if _reach(draft, table.get("terms")) is not None and len(senses) == 1:
             constraints.append(LinearConstraint(tuple(table["terms"].items()), senses[0], table[senses[0]]))
-    return Space(tuple(parameter.as_parameter() for parameter in draft.parameters.values()), tuple(constraints))
+    sound = filter(_is_sound, draft.parameters.values())
+    return Space(tuple(parameter.as_parameter() for parameter in sound), tuple(constraints))
 
 
 def _copies(space: Space, checked: list[tuple[int, dict[str, float | int | str]]]) -> Iterator[Mistake]:
@@ -195,7 +249,9 @@ def _is_number(value: object) -> bool:
 CHECKS: tuple[Callable[[Draft], Iterator[Mistake]], ...] = (
     check_names,
     check_terms,
+    check_held,
     check_constraints,
+    check_objectives,
     check_budget,
     check_initial,
     check_points,

@@ -55,7 +55,7 @@ def load_campaign(folder: Path) -> CampaignSettings:
         SettingsError: If it has mistakes; all of them at once, or the first of its syntax.
     """
     path = folder / FILE
-    return check_campaign(_parse(_read(path), str(path)), source=str(path))
+    return check_campaign(_parse(_read(path), str(path)), source=str(path)).in_folder(folder)
 
 
 def check_campaign(document: Mapping[str, Any], *, source: str = FILE) -> CampaignSettings:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from alchemy_async.config.base import FreeValue, Settings, Several, Word, show, wrong
 
-STRATEGIES = ("bayesian", "sobol", "random")
+STRATEGIES = ("bayesian", "sobol", "random", "ax", "optuna")
+GROUP = "alchemy_async.planners"  # of entry points: an installed package may bring planners of its own
 MAX_INITIAL = 100_000
 MAX_LOOK_AHEAD = 10_000
 
@@ -69,12 +72,21 @@ def default_n_initial(n_parameters: int, experiments: int | None) -> int:
 def _check_strategy(strategy: str) -> str:
     if strategy in STRATEGIES or re.fullmatch(r"[^\W\d][\w.]*:[^\W\d][\w.]*", strategy):
         return strategy
+    if strategy in _installed():
+        return strategy
     near = get_close_matches(strategy.lower(), STRATEGIES, n=1)
     hint = f'Did you mean "{near[0]}"? ' if near else ""
     raise wrong(
         f"is {show(strategy)}, which is no strategy",
-        f'{hint}Write "bayesian", "sobol", "random", or "package.module:Name" for a planner of your own.',
+        f'{hint}Write "bayesian", "sobol", "random", "ax", "optuna", '
+        'or "package.module:Name" for a planner of your own.',
     )
+
+
+@cache
+def _installed() -> frozenset[str]:
+    """Return the names of the planners that installed packages bring; looked up once: that reads many files."""
+    return frozenset(entry.name for entry in entry_points(group=GROUP))
 
 
 def _check_look_ahead(value: object) -> object:
@@ -90,7 +102,8 @@ class PlannerSettings(Settings):
 
     strategy: Annotated[Word, AfterValidator(_check_strategy)] = Field(
         default="bayesian",
-        description='`"bayesian"`, `"sobol"` or `"random"`; `"package.module:Name"` for a planner of your own.',
+        description='`"bayesian"`, `"sobol"` or `"random"`; `"ax"` or `"optuna"` where the extra of that name is '
+        'installed; `"package.module:Name"` for a planner of your own.',
         examples=["bayesian"],
     )
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = Field(

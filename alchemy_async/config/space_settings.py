@@ -1,4 +1,4 @@
-"""Settings of the search space: parameters, and linear constraints between them.
+"""Settings of the search space: parameters, and constraints between them.
 
 In:    the tables ``[[parameters]]`` and ``[[constraints]]``.
 Out:   checked settings, and the parameters and constraints of ``alchemy_async.space`` made from them.
@@ -10,15 +10,28 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator
 
-from alchemy_async.config.base import Line, Name, NotEmpty, Number, Settings, Several, Whole, Word, show, toml, wrong
+from alchemy_async.config.base import (
+    FreeValue,
+    Line,
+    Name,
+    NotEmpty,
+    Number,
+    Settings,
+    Several,
+    Whole,
+    Word,
+    show,
+    toml,
+    wrong,
+)
 
 if TYPE_CHECKING:  # the space needs numpy, which a pool of workers can do without
-    from alchemy_async.space import LinearConstraint, Parameter
+    from alchemy_async.space import Categorical, Chosen, Continuous, Discrete, Integer, Parameter
 
 SMALLEST_LOG = 1e-100
-SENSES = ("at_most", "at_least", "equals")
+_NUMBER_OR_TEXT = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
 
 
 class _ParameterSettings(Settings):
@@ -29,6 +42,63 @@ class _ParameterSettings(Settings):
     type: str
     unit: Line = Field(default="", description="Unit of its values; shown, never converted.", examples=["K"])
     description: str = Field(default="", description="A sentence for people.", examples=["Temperature of the oil bath"])
+    fixed: Annotated[FreeValue, _NUMBER_OR_TEXT] | None = Field(
+        default=None,
+        description="The value that it has in every experiment from now on: a number, or an option in quotes. It is "
+        "kept in results and never varied; may be set, changed and taken out between two starts.",
+        examples=[25.0],
+    )
+    context: bool = Field(
+        default=False,
+        description="True for a reading that nobody chooses, such as the humidity. The driver reports it among the "
+        "parameters as run; the planner learns from it, and asks for what is best at the newest reading (before the "
+        "first: the middle of the bounds). A point that differs in it alone is the same point.",
+        examples=[True],
+    )
+
+    @field_validator("context")
+    @classmethod
+    def _is_not_fixed(cls, context: bool, info: ValidationInfo) -> bool:
+        if context and info.data.get("fixed") is not None:
+            mend = "Leave one of the two out: a fixed parameter is set, a reading is only taken note of."
+            raise wrong("is true, but the parameter is fixed", mend)
+        return context
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nobody chooses its value."""
+        return self.context or self.fixed is not None
+
+    def n_choices(self) -> float:
+        """Return how many different values there are to choose from."""
+        return 1 if self.is_held else self.n_values()
+
+    def n_values(self) -> float:
+        """Return how many different values it can have."""
+        raise NotImplementedError
+
+    def as_chosen(self) -> Chosen:
+        """Return the parameter of the search space as if it were to be chosen."""
+        raise NotImplementedError
+
+    def as_parameter(self) -> Parameter:
+        """Return the parameter of the search space.
+
+        Raises:
+            ValueError: If it is fixed at a value that does not fit.
+        """
+        chosen = self.as_chosen()
+        if not self.is_held:
+            return chosen
+        from alchemy_async.space import Context, Fixed
+
+        named = (self.name, self.unit, self.description)
+        if self.context:
+            return Context(*named, of=chosen)
+        at = chosen.fit(self.fixed)
+        if at is None:
+            raise ValueError(f"{self.name} is fixed at {self.fixed!r}. Give {chosen.allowed()}.")
+        return Fixed(*named, of=chosen, at=at)
 
 
 class _BoundedSettings(_ParameterSettings):
@@ -86,8 +156,8 @@ class ContinuousSettings(_BoundedSettings):
         """Return how many different values it has."""
         return math.inf
 
-    def as_parameter(self) -> Parameter:
-        """Return the parameter of the search space."""
+    def as_chosen(self) -> Continuous:
+        """Return the parameter of the search space as if it were to be chosen."""
         from alchemy_async.space import Continuous
 
         low, high = self.bounds
@@ -110,8 +180,8 @@ class IntegerSettings(_BoundedSettings):
         """Return how many different values it has."""
         return self.bounds[1] - self.bounds[0] + 1
 
-    def as_parameter(self) -> Parameter:
-        """Return the parameter of the search space."""
+    def as_chosen(self) -> Integer:
+        """Return the parameter of the search space as if it were to be chosen."""
         from alchemy_async.space import Integer
 
         low, high = self.bounds
@@ -153,8 +223,8 @@ class DiscreteSettings(_ParameterSettings):
         """Return the lowest and the highest value."""
         return min(self.values), max(self.values)
 
-    def as_parameter(self) -> Parameter:
-        """Return the parameter of the search space, its values ascending."""
+    def as_chosen(self) -> Discrete:
+        """Return the parameter of the search space as if it were to be chosen, its values ascending."""
         from alchemy_async.space import Discrete
 
         return Discrete(self.name, self.unit, self.description, options=tuple(sorted(self.values)))
@@ -162,6 +232,28 @@ class DiscreteSettings(_ParameterSettings):
     def study(self) -> dict[str, Any]:
         """Return what must stay the same once there are results, as JSON can hold it."""
         return {"name": self.name, "type": self.type, "values": sorted(self.values)}
+
+
+def _check_descriptors(descriptors: dict[str, tuple[float, ...]], options: tuple[str, ...]) -> None:
+    strange = next((name for name in descriptors if name not in options), None)
+    if strange is not None:
+        raise wrong(
+            f"describe {show(strange)}, which is no option", f"The options are {', '.join(map(show, options))}."
+        )
+    missing = next((option for option in options if option not in descriptors), None)
+    if missing is not None:
+        raise wrong(f"lack {show(missing)}", "Describe every option, or leave descriptors out.")
+    first, *others = options
+    for option in others:
+        n, n_first = len(descriptors[option]), len(descriptors[first])
+        if n != n_first:
+            what = f"give {show(option)} {n} and {show(first)} {n_first} numbers"
+            raise wrong(what, "Give each option the same ones, in the same order.")
+    for i, option in enumerate(options):
+        twin = next((other for other in options[:i] if descriptors[other] == descriptors[option]), None)
+        if twin is not None:
+            mend = "Add a number that tells them apart: the model would take them for one."
+            raise wrong(f"are the same for {show(twin)} and {show(option)}", mend)
 
 
 class CategoricalSettings(_ParameterSettings):
@@ -172,21 +264,38 @@ class CategoricalSettings(_ParameterSettings):
         description="The names, as texts; at least two.", examples=[["DMF", "THF"]]
     )
 
+    descriptors: dict[str, Annotated[Several[Number], NotEmpty]] = Field(
+        default_factory=dict,
+        description="Numbers that describe each option, as many for each, such as its polarity and boiling point. "
+        "The model then takes options with similar numbers to behave alike. May be changed between two starts.",
+        examples=[{"DMF": [36.7, 153], "THF": [7.6, 66]}],
+    )
+
     @field_validator("options")
     @classmethod
     def _are_several(cls, options: tuple[str, ...]) -> tuple[str, ...]:
         _check_choices(options)
         return options
 
+    @field_validator("descriptors")
+    @classmethod
+    def _describe_each(
+        cls, descriptors: dict[str, tuple[float, ...]], info: ValidationInfo
+    ) -> dict[str, tuple[float, ...]]:
+        if descriptors and "options" in info.data:
+            _check_descriptors(descriptors, info.data["options"])
+        return descriptors
+
     def n_values(self) -> float:
         """Return how many different values it has."""
         return len(self.options)
 
-    def as_parameter(self) -> Parameter:
-        """Return the parameter of the search space."""
+    def as_chosen(self) -> Categorical:
+        """Return the parameter of the search space as if it were to be chosen."""
         from alchemy_async.space import Categorical
 
-        return Categorical(self.name, self.unit, self.description, options=self.options)
+        described = tuple(tuple(map(float, self.descriptors[option])) for option in self.options if self.descriptors)
+        return Categorical(self.name, self.unit, self.description, options=self.options, descriptors=described)
 
     def study(self) -> dict[str, Any]:
         """Return what must stay the same once there are results, as JSON can hold it."""
@@ -196,48 +305,3 @@ class CategoricalSettings(_ParameterSettings):
 ParameterSettings = Annotated[
     ContinuousSettings | IntegerSettings | DiscreteSettings | CategoricalSettings, Field(discriminator="type")
 ]
-
-
-class ConstraintSettings(Settings):
-    """A bound on a weighted sum of numeric parameters; exactly one of the three bounds."""
-
-    terms: Annotated[dict[str, Number], NotEmpty] = Field(
-        description="The coefficient of each parameter in the sum; a parameter that is not named has none.",
-        examples=[{"temperature": 1.0, "time": 2.0}],
-    )
-    at_most: Number | None = Field(default=None, description="The sum may not be more than this.", examples=[500])
-    at_least: Number | None = Field(default=None, description="The sum may not be less than this.", examples=[100])
-    equals: Number | None = Field(
-        default=None, description="The sum must be this.", examples=[100], validate_default=True
-    )
-
-    @field_validator("terms")
-    @classmethod
-    def _count(cls, terms: dict[str, float]) -> dict[str, float]:
-        idle = next((name for name, coefficient in terms.items() if coefficient == 0), None)
-        if idle is not None:
-            raise wrong(f"gives {show(idle)} the coefficient 0", "Leave it out of the terms.")
-        return terms
-
-    @field_validator("equals")
-    @classmethod
-    def _is_the_only_bound(cls, equals: float | None, info: ValidationInfo) -> float | None:
-        if {"at_most", "at_least"} <= set(info.data):  # otherwise one of them is wrong in itself
-            given = [sense for sense in SENSES if {**info.data, "equals": equals}[sense] is not None]
-            if not given:
-                raise wrong("has no bound", "Add one of `at_most`, `at_least` and `equals`.", of_table=True)
-            if len(given) > 1:
-                mend = "Write a constraint of its own, with the same terms, for each bound."
-                raise wrong(f"has more than one bound: {' and '.join(given)}", mend, of_table=True)
-        return equals
-
-    def as_constraint(self) -> LinearConstraint:
-        """Return the constraint of the search space."""
-        from alchemy_async.space import LinearConstraint
-
-        sense = next(sense for sense in SENSES if getattr(self, sense) is not None)
-        return LinearConstraint(tuple(self.terms.items()), sense, getattr(self, sense))
-
-    def study(self) -> dict[str, Any]:
-        """Return what must stay the same once there are results, as JSON can hold it."""
-        return self.model_dump(mode="json", exclude_none=True)

@@ -1,17 +1,17 @@
 """Experiments: one place in the budget each, with their attempts, outcomes and states.
 
 In:    nothing; every other room speaks in these words.
-Out:   frozen value objects (`states`, `records`) and the wire form of the two folders (`wire`).
+Out:   frozen value objects (`states`, `records`, `goals`) and the wire form of the two folders (`wire`).
 Never: touches a disk, a clock or an instrument.
 """
 
+from alchemy_async.experiment.goals import Objective, optimised, standing
 from alchemy_async.experiment.records import (
     Attempt,
     AttemptKey,
     Experiment,
     Failure,
     History,
-    Objective,
     Observation,
     Observed,
     Outcome,
@@ -46,4 +46,6 @@ __all__ = [
     "Status",
     "Suggestion",
     "WorkerState",
+    "optimised",
+    "standing",
 ]

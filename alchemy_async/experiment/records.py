@@ -47,21 +47,6 @@ class AttemptKey(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Objective:
-    """One thing to make large or small; ``goal`` is ``minimize`` or ``maximize``."""
-
-    name: str
-    goal: str = "minimize"
-    unit: str = ""
-    description: str = ""
-
-    @property
-    def sign(self) -> float:
-        """1 where larger is better, else -1."""
-        return 1.0 if self.goal == "maximize" else -1.0
-
-
-@dataclass(frozen=True)
 class Failure:
     """Why an attempt brought no measurement: a kind that programs read, a message for people."""
 

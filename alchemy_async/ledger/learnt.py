@@ -65,9 +65,12 @@ class Learnt:
     def _read_refused(self) -> tuple[Refused, ...]:
         if self._db.in_transaction or len(self._refused) != self.n_refused():  # an ended experiment never changes
             self._refused = tuple(
-                Refused(json.loads(row["parameters"]), row["state"])
+                Refused(json.loads(row["parameters"]), row["kind"])
                 for row in self._db.execute(
-                    "SELECT parameters, state FROM experiments WHERE state IN (?, ?) ORDER BY number",
+                    "SELECT parameters, coalesce((SELECT nullif(error_kind, '') FROM outcomes"
+                    " WHERE experiment = experiments.id AND role = 'result' AND status = 'failed'"
+                    " ORDER BY outcomes.id DESC LIMIT 1), state) AS kind"
+                    " FROM experiments WHERE state IN (?, ?) ORDER BY number",
                     tuple(map(str, _REFUSED)),
                 )
             )

@@ -14,8 +14,9 @@ from typing import Any
 
 from alchemy_async.errors import UnknownExperimentError
 from alchemy_async.experiment import PENDING, Attempt, AttemptKey, Experiment, History, Objective, State
-from alchemy_async.ledger import rows
+from alchemy_async.ledger import ranking, rows
 from alchemy_async.ledger.learnt import Learnt
+from alchemy_async.ledger.ranking import Best
 from alchemy_async.space import Point
 
 
@@ -63,6 +64,18 @@ class Reader:
         if row is None:
             raise UnknownExperimentError(experiment)
         return rows.experiment(row)
+
+    def metadata(self, experiment: str) -> dict[str, Any]:
+        """Return what the planner noted of an experiment when it chose the parameters that it last offered.
+
+        Raises:
+            UnknownExperimentError: If there is none of that id.
+        """
+        row = self._db.execute("SELECT metadata FROM experiments WHERE id = ?", (experiment,)).fetchone()
+        if row is None:
+            raise UnknownExperimentError(experiment)
+        noted: dict[str, Any] = json.loads(row["metadata"])
+        return noted
 
     def experiments(self, *states: State) -> list[Experiment]:
         """Return the experiments in any of these states (all, if none is named), by number."""
@@ -210,6 +223,13 @@ class Reader:
         """Return every measurement, replicates included, and every point that brought none, oldest first."""
         return self._learnt.history()
 
+    def observed(self) -> list[str]:
+        """Return the experiment of each measurement in `history`, in the same order."""
+        found = self._db.execute(
+            "SELECT experiment FROM outcomes WHERE status = 'completed' AND role IN ('result', 'replicate') ORDER BY id"
+        )
+        return [row["experiment"] for row in found]
+
     def n_observations(self) -> int:
         """Return how many measurements the model may use."""
         return self._learnt.n_observations()
@@ -218,15 +238,13 @@ class Reader:
         """Return the size of the history: measurements, and points that brought none."""
         return self._learnt.n_observations() + self._learnt.n_refused()
 
-    def best(self, objective: Objective) -> tuple[float, str, Point] | None:
-        """Return the best value measured, its experiment and the parameters as run; None before the first."""
-        path = f'$."{objective.name}"'
-        row = self._db.execute(
-            "SELECT json_extract(measured, ?) AS value, experiment, parameters FROM outcomes"
-            " WHERE status = 'completed' AND role IN ('result', 'replicate') ORDER BY value * ? DESC, id LIMIT 1",
-            (path, objective.sign),
-        ).fetchone()
-        return None if row is None else (row["value"], row["experiment"], json.loads(row["parameters"]))
+    def best(self, *objectives: Objective) -> Best | None:
+        """Return the best measurement by the first objective that is to be optimised; None before the first.
+
+        Args:
+            objectives: All of the campaign: one measurement that keeps more limits is better, whatever its value.
+        """
+        return ranking.best(self._db, objectives)
 
     # -- for people --------------------------------------------------------
 
@@ -239,6 +257,11 @@ class Reader:
         """Return the last ``n`` events, oldest first."""
         row = self._db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
         return self.events(after=max(row[0] - n, 0), limit=n)
+
+    def events_of(self, experiment: str) -> list[dict[str, Any]]:
+        """Return all events of one experiment, oldest first."""
+        found = self._db.execute("SELECT * FROM events WHERE experiment = ? ORDER BY seq", (experiment,))
+        return [{**dict(row), "details": json.loads(row["details"])} for row in found]
 
     def outcomes(self) -> Iterator[dict[str, Any]]:
         """Yield every outcome ever recorded, oldest first, with its JSON columns read."""

@@ -1,52 +1,69 @@
 """The Bayesian planner: measure where an improvement is most to be expected, given all that still runs.
 
-In:    space and objective; history, pending points, n and a seed at each ask.
+In:    space and objectives; history, pending points, n and a seed at each ask.
 Out:   suggestions with their prediction; space-filling ones until a model is possible.
-Never: loads torch before a model is needed.
+Never: loads torch, or keeps anything between two asks.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alchemy_async.errors import PlannerError
-from alchemy_async.experiment import History, Objective, Observed, Suggestion
+from alchemy_async.experiment import History, Objective, Observed, Suggestion, optimised
 from alchemy_async.planner.designs import MAX_LISTED, design
 from alchemy_async.planner.space_filling import seen
 from alchemy_async.planner.taken import Taken
-from alchemy_async.planner.training import Training, training
-from alchemy_async.space import Array, Point, Space
+from alchemy_async.space import Array, Point, Space, Value
 
 if TYPE_CHECKING:
-    from alchemy_async.planner.search import Found
+    from alchemy_async.planner.criteria import Prediction
+    from alchemy_async.planner.learning import Learnt
 
 _log = logging.getLogger(__name__)
 
 
-class BayesianPlanner:
-    """A Gaussian process and log noisy expected improvement, conditioned on what is pending.
+@dataclass(frozen=True)
+class _Found:
+    """A point worth measuring, what is expected of each objective there, and the chance to meet all conditions."""
 
-    Pending and refused points are both passed to the acquisition function as chosen and not yet
-    observed, so that neither they nor their neighbours are worth proposing again.
+    point: dict[str, Value]
+    expected: dict[str, Prediction]
+    acquisition: float
+    chance: float
+
+
+class BayesianPlanner:
+    """Gaussian processes and log noisy expected improvement, or hypervolume, conditioned on what is pending.
+
+    Where an objective has limits, or experiments have failed, the improvement is multiplied by the
+    chance that the limits are kept and the experiment succeeds.
 
     Args:
         space: The search space.
-        objectives: Exactly one.
+        objectives: One or several that are to be optimised, and any number with limits only.
         noise: ``inferred`` (standard errors are used where every observation has one),
             ``none`` for a measurement that repeats exactly, or the standard deviation of a
-            measurement in the objective's unit.
+            measurement in the objective's unit; a mapping gives each objective, by its name, its own.
+        failures: ``avoid``: where experiments failed or were infeasible, others are thought likely to,
+            and are proposed the less; ``ignore``: a point that failed is one more whose value is not known yet.
         max_enumerated: A finite space of up to this many points is scored whole; a larger
             one is searched.
+        device: Where large models are reckoned: ``auto``, ``cpu``, or a device of torch, such as ``cuda``.
 
     Raises:
-        PlannerError: If there are several objectives, or an option is not valid.
+        PlannerError: If no objective is to be optimised, or an option is not valid.
 
     Source:
-        Ament et al. (2023), NeurIPS 36, "Unexpected improvements to expected improvement".
+        Ament et al. (2023), NeurIPS 36, "Unexpected improvements to expected improvement";
+        Daulton, Balandat & Bakshy (2021), NeurIPS 34, for several objectives;
+        Gelbart, Snoek & Adams (2014), UAI, "Bayesian optimization with unknown constraints".
     """
 
     def __init__(
@@ -54,28 +71,25 @@ class BayesianPlanner:
         space: Space,
         objectives: tuple[Objective, ...],
         *,
-        noise: str | float = "inferred",
+        noise: str | float | Mapping[str, str | float] = "inferred",
+        failures: str = "avoid",
         max_enumerated: int = MAX_LISTED,
+        device: str = "auto",
     ) -> None:
-        if len(objectives) != 1:
-            names = ", ".join(objective.name for objective in objectives)
-            raise PlannerError(
-                f"The strategy bayesian plans one objective in this version; this campaign has {len(objectives)} "
-                f"({names}). Leave one in [[objectives]], or set [planner] strategy to sobol or random."
-            )
-        is_number = isinstance(noise, (int, float)) and not isinstance(noise, bool)
-        if noise not in ("inferred", "none") and not (is_number and 0 <= float(noise) < float("inf")):
-            raise PlannerError(
-                f'[planner] options.noise is {noise!r}. Set it to "inferred", to "none", '
-                "or to the standard deviation of a measurement, a number >= 0."
-            )
+        _check_objectives(objectives)
+        if failures not in ("avoid", "ignore"):
+            raise PlannerError(f'[planner] options.failures is {failures!r}. Set it to "avoid" or to "ignore".')
         if isinstance(max_enumerated, bool) or not isinstance(max_enumerated, int) or max_enumerated < 0:
             raise PlannerError(
                 f"[planner] options.max_enumerated is {max_enumerated!r}. Set it to a whole number >= 0."
             )
+        if not isinstance(device, str):
+            raise PlannerError(f'[planner] options.device is {device!r}. Set it to "auto", "cpu" or "cuda".')
         self._space = space
-        self._objective = objectives[0]
-        self._noise = noise
+        self._device = device
+        self._objectives = objectives
+        self._noise = _noise(noise, objectives)
+        self._failures = failures
         self._max_enumerated = max_enumerated
 
     def ask(self, history: History, pending: Sequence[Point], n: int, seed: int) -> list[Suggestion]:
@@ -84,54 +98,122 @@ class BayesianPlanner:
         Raises:
             PlannerError: If no point meets all constraints.
         """
-        data = training(self._space, self._objective, history)
         avoid = seen(history, pending)
-        if data is None:
-            return self._fill(avoid, n, seed, "space-filling: too little is observed for a model")
-        from alchemy_async.planner import model, search  # loads torch
+        if not _may_be_learnt(self._objectives, history):  # scipy loads slowly, and the first points do without it
+            return self._fill(avoid, n, seed, "too little is observed for a model")
+        from alchemy_async.planner import gp
+        from alchemy_async.planner.growth import Limits
+        from alchemy_async.planner.learning import learn
 
-        waiting = self._space.to_unit([*pending, *(refused.parameters for refused in history.refused)])
+        ignored = [] if self._failures == "avoid" else [refused.parameters for refused in history.refused]
+        waiting = self._space.to_unit([*pending, *ignored])
         waiting = waiting[np.lexsort(waiting.T)]
-        with model.reproducible(seed):
-            try:
-                fitted = model.fit(data.x, data.y, self._variances(data), self._space.is_categorical)
-                found = search.best_points(
-                    fitted, self._space, waiting, Taken(self._space, avoid), n, seed, self._max_enumerated
-                )
-            except model.NUMERICAL_ERRORS as error:
-                _log.warning("the model of %s broke down; filling the space", self._objective.name, exc_info=True)
-                return self._fill(avoid, n, seed, f"space-filling: the model failed ({type(error).__name__})")
-        return [self._suggestion(one, data, len(pending) + i, seed) for i, one in enumerate(found)]
+        try:
+            learnt = learn(
+                self._space,
+                self._objectives,
+                history,
+                noise=self._noise,
+                learns_failures=self._failures == "avoid",
+                seed=seed,
+                bounds=Limits(device=self._device),
+            )
+            if learnt is None:
+                return self._fill(avoid, n, seed, "too little is observed for a model")
+            found = self._search(learnt, waiting, Taken(self._space, avoid), n, seed)
+        except (gp.NotPositiveDefiniteError, FloatingPointError, np.linalg.LinAlgError) as error:
+            names = ", ".join(objective.name for objective in self._objectives)
+            _log.warning("the model of %s broke down; filling the space", names, exc_info=True)
+            return self._fill(avoid, n, seed, f"the model failed ({type(error).__name__})")
+        return [self._suggestion(one, learnt, len(pending) + i, seed) for i, one in enumerate(found)]
+
+    def _search(self, learnt: Learnt, waiting: Array, taken: Taken, n: int, seed: int) -> list[_Found]:
+        from alchemy_async.planner.search import Search
+
+        criterion = learnt.criterion
+        search = Search(self._space, seed, self._max_enumerated, np.clip(criterion.around(), 0.0, 1.0))
+        found: list[_Found] = []
+        while len(found) < n:
+            best = search.best(criterion.acquisition(waiting), taken)
+            if best is None:
+                break
+            taken.add(best[0])
+            at = self._space.to_unit([best[0]])
+            chance = math.exp(float(learnt.conditions.log_chance(at)[0]))
+            found.append(_Found(best[0], learnt.predict(at)[0], best[1], chance))
+            waiting = np.vstack([waiting, at])
+        return found
 
     def warm_up(self) -> None:
-        """Load torch and take every step once, so that the first real ask is as quick as the next."""
+        """Load what is needed and take every step once, so that the first real ask is as quick as the next."""
+        names = [objective.name for objective in self._objectives]
         points = design(self._space, "sobol", 4, 0)
-        observed = [Observed(point, {self._objective.name: float(i % 3)}) for i, point in enumerate(points)]
+        observed = [Observed(point, dict.fromkeys(names, float(i % 3))) for i, point in enumerate(points)]
         self.ask(History(tuple(observed)), (), 1, 0)
 
-    def _variances(self, data: Training) -> Array | None:
-        """Return the known noise variance of each standardised value; None where it is to be inferred."""
-        if self._noise == "inferred":
-            return None if data.sems is None else data.sems**2
-        known = 0.0 if self._noise == "none" else float(self._noise) / data.scale
-        return np.full(len(data.y), known**2)
-
-    def _fill(self, avoid: Sequence[Point], n: int, seed: int, reason: str) -> list[Suggestion]:
+    def _fill(self, avoid: Sequence[Point], n: int, seed: int, why: str) -> list[Suggestion]:
         points = design(self._space, "sobol", n, seed, avoid=avoid)
+        reason = f"space-filling: {why}"
         return [Suggestion(point, origin="fill", reason=reason, metadata={"seed": seed}) for point in points]
 
-    def _suggestion(self, found: Found, data: Training, n_pending: int, seed: int) -> Suggestion:
-        mean, sd = data.to_units(found.mean, found.sd)
-        unit = f" {self._objective.unit}" if self._objective.unit else ""
+    def _suggestion(self, found: _Found, learnt: Learnt, n_pending: int, seed: int) -> Suggestion:
+        wanted = optimised(self._objectives)
+        told = " and ".join(_predicted(objective, found.expected[objective.name]) for objective in wanted)
+        chance = f", {found.chance:.0%} likely to succeed within all limits" if learnt.conditions else ""
+        metadata: dict[str, Any] = {
+            "expected": {name: {"mean": one.mean, "sd": one.sd} for name, one in found.expected.items()},
+            "acquisition": found.acquisition,
+            "model_revision": learnt.revision,
+            "n_observations": learnt.n_observations,
+            "n_pending": n_pending,
+            "seed": seed,
+        }
+        if learnt.conditions:
+            metadata["chance"] = found.chance
         return Suggestion(
             parameters=found.point,
-            reason=f"most improvement expected: {self._objective.name} {mean:.4g} ± {sd:.2g}{unit} predicted",
-            metadata={
-                "mean": mean,
-                "sd": sd,
-                "acquisition": found.acquisition,
-                "n_observations": len(data.y),
-                "n_pending": n_pending,
-                "seed": seed,
-            },
+            reason=f"most improvement expected: {told} predicted{chance}",
+            metadata=metadata,
         )
+
+
+def _predicted(objective: Objective, expected: Prediction) -> str:
+    unit = f" {objective.unit}" if objective.unit else ""
+    return f"{objective.name} {expected.mean:.4g} ± {expected.sd:.2g}{unit}"
+
+
+def _may_be_learnt(objectives: tuple[Objective, ...], history: History) -> bool:
+    """Whether two observations at least have a value of each objective that is to be optimised."""
+    counts = (
+        sum(objective.name in observed.values for observed in history.observations)
+        for objective in optimised(objectives)
+    )
+    return min(counts) >= 2
+
+
+def _check_objectives(objectives: tuple[Objective, ...]) -> None:
+    if not optimised(objectives):
+        raise PlannerError(
+            "Every objective has only limits, so that nothing is to be optimised. "
+            "Give one of them in [[objectives]] another goal, or set [planner] strategy to sobol or random."
+        )
+
+
+def _noise(noise: str | float | Mapping[str, str | float], objectives: tuple[Objective, ...]) -> dict[str, str | float]:
+    """Return what is known of the noise of each objective, by its name."""
+    names = [objective.name for objective in objectives]
+    given = dict(noise) if isinstance(noise, Mapping) else dict.fromkeys(names, noise)
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise PlannerError(
+            f"[planner] options.noise names {unknown[0]!r}, which is no objective. "
+            f"The objectives are {', '.join(names)}."
+        )
+    for one in given.values():
+        is_number = isinstance(one, (int, float)) and not isinstance(one, bool)
+        if one not in ("inferred", "none") and not (is_number and 0 <= float(one) < float("inf")):
+            raise PlannerError(
+                f'[planner] options.noise is {one!r}. Set it to "inferred", to "none", to the standard deviation of a '
+                "measurement, a number >= 0, or to a table of these with a key for each objective."
+            )
+    return dict.fromkeys(names, "inferred") | given

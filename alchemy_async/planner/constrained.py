@@ -1,146 +1,123 @@
-"""The search under linear constraints. Loads torch.
+"""Climbing under linear constraints.
 
-In:    an acquisition function and feasible starting points.
-Out:   better points, reached by steps over the discrete part and by SLSQP over the rest.
+In:    a function with its gradient, and feasible starting points.
+Out:   better points, reached by sequential quadratic programming over the continuous part.
 Never: leaves the feasible region by more than the solver's tolerance.
 
 A logarithmic parameter that a constraint mentions is searched along its linear scale, where the
 constraint is linear; the model sees its logarithm all the same.
+
+Source:
+    Kraft (1988), DFVLR-FB 88-28, the method SLSQP.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-import torch
-from botorch.acquisition.logei import qLogNoisyExpectedImprovement
-from botorch.generation.gen import gen_candidates_scipy
-from torch import Tensor
+from scipy.optimize import minimize
 
-from alchemy_async.planner.model import NUMERICAL_ERRORS, tensor
+from alchemy_async.planner.climbing import WithGradient
+from alchemy_async.planner.gp import Mask
 from alchemy_async.planner.region import ends, linear_rows, tied_parameters
-from alchemy_async.planner.scores import score
-from alchemy_async.space import Array, Categorical, Space
+from alchemy_async.space import Array, Space
 
-_ROUNDS = 8  # of steps over the discrete part
-_MAX_ITERATIONS = 100  # all starts are one problem to SLSQP: a step costs the same for one or ten
-
-Row = tuple[Tensor, Tensor, float]
+_MOST_STEPS = 60
 
 
-class ConstrainedSearch:
+class ConstrainedClimb:
     """Climbs from feasible points; made once for an ask.
 
     Args:
         space: A space with at least one constraint.
-        most_steps: Numbers with more values than this are searched as if continuous.
+        moving: Which coordinates may move, shape ``(d,)``.
     """
 
-    def __init__(self, space: Space, most_steps: int) -> None:
-        self._space = space
-        self._fixed = np.array(
-            [isinstance(p, Categorical) or p.n_values <= most_steps for p in space.parameters], dtype=bool
-        )
+    def __init__(self, space: Space, moving: Mask) -> None:
+        self._moving = moving
         tied = tied_parameters(space)
-        self._columns = [space.names.index(parameter.name) for parameter in tied]
-        self._ratios = torch.zeros(len(space.names), dtype=torch.float64)
-        for column, parameter in zip(self._columns, tied, strict=True):
+        columns = [space.names.index(parameter.name) for parameter in tied]
+        self._ratios = np.zeros(len(space.names))
+        for column, parameter in zip(columns, tied, strict=True):
             if getattr(parameter, "log", False):
                 low, high = ends(parameter)
                 self._ratios[column] = high / low - 1.0
         upper, upper_bounds, equal, equal_bounds = linear_rows(space, tied)
-        self._upper = self._rows(-upper, -upper_bounds)
-        self._equal = self._rows(equal, equal_bounds)
+        self._upper, self._equal = (self._widen(rows, columns) for rows in (upper, equal))
+        self._upper_bounds, self._equal_bounds = upper_bounds, equal_bounds
 
-    def climb(self, acquisition: qLogNoisyExpectedImprovement, starts: Array, n_starts: int) -> tuple[Array, Array]:
-        """Return improved points and their acquisition values, in no order.
+    def climb(self, function: WithGradient, starts: Array) -> tuple[Array, Array]:
+        """Return where each point arrived, shape ``(q, d)``, and the values there, shape ``(q,)``.
 
         Args:
-            acquisition: The function, over the unit cube.
-            starts: Feasible unit-cube coordinates, shape ``(n, d)``.
-            n_starts: From how many of the best of them to climb.
-
-        Returns:
-            Unit-cube coordinates, shape ``(m, d)``, and values, shape ``(m,)``: where the climbs
-            ended, then the starts that were left aside.
+            function: Takes coordinates of shape ``(q, d)``; returns values and gradients.
+            starts: Feasible unit-cube coordinates, shape ``(q, d)``.
         """
-        if not len(starts):
-            return starts, np.empty(0)
-        values = score(acquisition, starts)
-        order = np.argsort(-values, kind="stable")
-        top, rest = order[:n_starts], order[n_starts:]
-        stepped = self._step(acquisition, starts[top], values[top])
-        climbed = np.vstack([self._slide(acquisition, stepped), stepped])
-        return np.vstack([climbed, starts[rest]]), np.concatenate([score(acquisition, climbed), values[rest]])
+        ended = np.array([self._climb_one(function, start) for start in starts]).reshape(starts.shape)
+        value, _ = function(ended)
+        before, _ = function(starts)
+        is_better = value > before
+        return np.where(is_better[:, None], ended, starts), np.where(is_better, value, before)
 
-    def _step(self, acquisition: qLogNoisyExpectedImprovement, rows: Array, values: Array) -> Array:
-        """Move each point to its best feasible neighbour in one discrete parameter, while that improves it."""
-        rows, values = rows.copy(), values.copy()
-        active = np.arange(len(rows)) if self._fixed.any() else np.empty(0, dtype=int)
-        for _ in range(_ROUNDS):
-            around = [self._neighbours(rows[i]) for i in active]
-            if not sum(map(len, around)):
-                break
-            scored = np.split(score(acquisition, np.vstack(around)), np.cumsum([len(block) for block in around])[:-1])
-            improved = []
-            for i, block, found in zip(active, around, scored, strict=True):
-                if len(found) and found.max() > values[i] + 1e-8:
-                    rows[i], values[i] = block[int(found.argmax())], found.max()
-                    improved.append(i)
-            active = np.array(improved, dtype=int)
-        return rows
+    def _climb_one(self, function: WithGradient, start: Array) -> Array:
+        row = self._to_search(np.clip(start, 0.0, 1.0))
 
-    def _neighbours(self, row: Array) -> Array:
-        (point,) = self._space.from_unit(row)
-        around = []
-        for i in np.flatnonzero(self._fixed):
-            parameter = self._space.parameters[i]
-            values = parameter.values()  # type: ignore[union-attr]
-            here = values.index(point[parameter.name])
-            near = values if isinstance(parameter, Categorical) else values[max(here - 1, 0) : here + 2]
-            around += [{**point, parameter.name: value} for value in near if value != values[here]]
-        return self._space.to_unit([other for other in around if self._space.is_feasible(other)])
+        def loss(z: Array) -> tuple[float, Array]:
+            row[self._moving] = z
+            value, gradient = function(self._to_model(row)[None])
+            return -float(value[0]), -(gradient[0] * self._stretch(row))[self._moving]
 
-    def _slide(self, acquisition: qLogNoisyExpectedImprovement, rows: Array) -> Array:
-        """Move points along the continuous part by SLSQP; they stay where that fails."""
-        starts = self._to_search(tensor(rows)).clamp(0.0, 1.0).unsqueeze(1)
-        fixed = torch.tensor(self._fixed)
-        try:
-            ended, _ = gen_candidates_scipy(
-                starts,
-                self._along(acquisition),  # type: ignore[arg-type]  # any callable will do
-                lower_bounds=torch.where(fixed, starts, torch.zeros_like(starts)),
-                upper_bounds=torch.where(fixed, starts, torch.ones_like(starts)),
-                inequality_constraints=self._free(self._upper),
-                equality_constraints=self._free(self._equal),
-                options={"maxiter": _MAX_ITERATIONS, "method": "SLSQP"},
-            )
-        except NUMERICAL_ERRORS:
-            return rows
-        return np.asarray(self._to_model(ended).detach().squeeze(1).numpy())
+        found = minimize(
+            loss,
+            row[self._moving],
+            jac=True,
+            method="SLSQP",
+            bounds=[(0.0, 1.0)] * int(self._moving.sum()),
+            constraints=self._conditions(row),
+            options={"maxiter": _MOST_STEPS, "ftol": 1e-7},
+        )
+        if np.all(np.isfinite(found.x)):
+            row[self._moving] = np.clip(found.x, 0.0, 1.0)
+        return self._to_model(row)
 
-    def _along(self, acquisition: qLogNoisyExpectedImprovement) -> Callable[[Tensor], Tensor]:
-        return lambda x: acquisition(self._to_model(x))
+    def _conditions(self, row: Array) -> list[dict[str, Any]]:
+        """Return the constraints that what moves can still change, as SLSQP takes them."""
+        conditions: list[dict[str, Any]] = []
+        for kind, rows, bounds in (
+            ("ineq", -self._upper, -self._upper_bounds),
+            ("eq", self._equal, self._equal_bounds),
+        ):
+            free = rows[:, self._moving]
+            is_open = np.any(free != 0.0, axis=1)
+            rest = bounds - np.where(self._moving, 0.0, rows) @ row
+            if is_open.any():
+                slopes, limits = free[is_open], rest[is_open]
+                conditions.append(
+                    {
+                        "type": kind,
+                        "fun": lambda z, slopes=slopes, limits=limits: slopes @ z - limits,
+                        "jac": lambda _z, slopes=slopes: slopes,
+                    }
+                )
+        return conditions
 
-    def _to_model(self, x: Tensor) -> Tensor:
-        """Return unit-cube coordinates of search coordinates, shape ``(..., d)``."""
-        is_log = self._ratios > 0
-        ratios = torch.where(is_log, self._ratios, torch.ones_like(self._ratios))
-        return torch.where(is_log, torch.log1p(x * ratios) / torch.log1p(ratios), x)
+    def _widen(self, rows: Array, columns: list[int]) -> Array:
+        wide = np.zeros((len(rows), len(self._ratios)))
+        wide[:, columns] = rows
+        return wide
 
-    def _to_search(self, u: Tensor) -> Tensor:
-        """Return search coordinates of unit-cube coordinates, shape ``(..., d)``."""
-        is_log = self._ratios > 0
-        ratios = torch.where(is_log, self._ratios, torch.ones_like(self._ratios))
-        return torch.where(is_log, torch.expm1(u * torch.log1p(ratios)) / ratios, u)
+    def _to_model(self, x: Array) -> Array:
+        """Return unit-cube coordinates of search coordinates, shape ``(d,)``."""
+        ratios = np.where(self._ratios > 0, self._ratios, 1.0)
+        return np.where(self._ratios > 0, np.log1p(x * ratios) / np.log1p(ratios), x)
 
-    def _rows(self, rows: Array, bounds: Array) -> list[Row]:
-        """Return constraints as botorch takes them: columns, coefficients, and what they must reach."""
-        columns = torch.tensor(self._columns)
-        return [(columns, tensor(row), float(bound)) for row, bound in zip(rows, bounds, strict=True)]
+    def _to_search(self, u: Array) -> Array:
+        """Return search coordinates of unit-cube coordinates, shape ``(d,)``."""
+        ratios = np.where(self._ratios > 0, self._ratios, 1.0)
+        return np.where(self._ratios > 0, np.expm1(u * np.log1p(ratios)) / ratios, u)
 
-    def _free(self, rows: list[Row]) -> list[Row] | None:
-        """Return the constraints that a continuous parameter can still change; None where there are none."""
-        moving = torch.tensor(~self._fixed)
-        return [row for row in rows if (moving[row[0]] & (row[1] != 0)).any()] or None
+    def _stretch(self, x: Array) -> Array:
+        """Return the derivative of unit-cube coordinates by search coordinates, shape ``(d,)``."""
+        ratios = np.where(self._ratios > 0, self._ratios, 1.0)
+        return np.where(self._ratios > 0, ratios / ((1.0 + x * ratios) * np.log1p(ratios)), 1.0)

@@ -4,7 +4,7 @@ In:    a space, a method, how many, a seed, and points to keep away from.
 Out:   feasible points, no two of them copies, none a copy of a point to avoid.
 Never: looks at what was measured, or repeats a point to make up the number.
 
-Where constraints leave little room, or an equality none at all, the points are chosen from a
+Where constraints or rules leave little room, or an equality none at all, the points are chosen from a
 pool drawn inside the feasible region: each next one as far as possible from all before it.
 """
 
@@ -17,9 +17,10 @@ from functools import lru_cache
 import numpy as np
 
 from alchemy_async.errors import PlannerError
+from alchemy_async.planner.possible import possible
 from alchemy_async.planner.region import region_of
 from alchemy_async.planner.taken import Taken
-from alchemy_async.space import COPY_DISTANCE, Array, Point, Space, Value
+from alchemy_async.space import COPY_DISTANCE, Array, Continuous, Parameter, Point, Space, Value
 
 METHODS = ("sobol", "lhs", "random", "grid")
 MAX_LISTED = 10_000  # a finite space up to this many points is listed whole
@@ -49,7 +50,8 @@ def design(space: Space, method: str, n: int, seed: int, avoid: Sequence[Point] 
         Points in canonical form; fewer than ``n`` only where the space has no more.
 
     Raises:
-        PlannerError: If the method is unknown, or no point meets all constraints.
+        PlannerError: If the method is unknown, or no point meets all constraints and rules.
+        RuleError: If a rule can't say.
     """
     if method not in METHODS:
         raise PlannerError(f"{method!r} is no design. Choose one of {', '.join(METHODS)}.")
@@ -64,17 +66,40 @@ def design(space: Space, method: str, n: int, seed: int, avoid: Sequence[Point] 
     return [space.check(point) for point in chosen]
 
 
-def scatter(space: Space, n: int, seed: int) -> list[dict[str, Value]]:
-    """Return about ``n`` feasible points at random, copies among them: starting points for a search.
+def spread(space: Space, n: int, seed: int) -> Array:
+    """Return unit-cube coordinates of about ``n`` feasible points, copies among them: starts for a search.
+
+    Args:
+        space: The search space.
+        n: How many.
+        seed: Seed of the choice.
+
+    Returns:
+        Shape ``(m, d)``; discrete coordinates lie on their values.
 
     Raises:
-        PlannerError: If no point meets all constraints.
+        PlannerError: If no point meets all constraints and rules.
+        RuleError: If a rule can't say.
     """
     rng = np.random.default_rng(seed)
+    if not space.is_restricted:
+        rows = next(_rows("sobol", len(space.names), n, rng, 0))[:n]
+        return np.column_stack([_snap(p, column) for p, column in zip(space.parameters, rows.T, strict=True)])
     found = [] if _has_equality(space) else _feasible(space, rng.random((max(_TRIES, 2 * n), len(space.names))))
-    if 2 * len(found) < n and space.constraints:
+    if 2 * len(found) < n:
         found += _inside(space, n - len(found), rng)
-    return found[:n]
+    return space.to_unit(found[:n])
+
+
+def _snap(parameter: Parameter, column: Array) -> Array:
+    """Return the coordinates of values that a parameter has, each as likely as the next, shape ``(n,)``."""
+    if isinstance(parameter, Continuous):
+        return column
+    n_values = int(parameter.n_values)
+    if n_values > MAX_LISTED:
+        return np.array([parameter.to_unit(parameter.from_unit(u)) for u in column])
+    levels = np.array([parameter.to_unit(value) for value in parameter.values()])
+    return np.asarray(levels[np.minimum((column * n_values).astype(int), n_values - 1)])
 
 
 def _has_equality(space: Space) -> bool:
@@ -157,10 +182,11 @@ def listing(space: Space) -> tuple[tuple[dict[str, Value], ...], Array]:
     """
     points = tuple(space.grid())
     if not points:
-        region_of(space)  # names the constraints if they can't be met even between the grid's points
+        if space.constraints:
+            region_of(space)  # names the constraints if they can't be met even between the grid's points
         raise PlannerError(
             f"None of the {space.n_points:.0f} points of the space meets all constraints "
-            f"({'; '.join(map(str, space.constraints))}). Loosen one, or add values to a parameter."
+            f"({'; '.join(space.limits)}). Loosen one, or add values to a parameter."
         )
     return points, space.to_unit(points)
 
@@ -169,15 +195,22 @@ def _pool(space: Space, n: int, rng: np.random.Generator) -> Sequence[dict[str, 
     """Return points to choose ``n`` from, where a sequence did not bring enough."""
     if space.n_points <= MAX_LISTED:
         return listing(space)[0]
-    if space.constraints:
+    if space.is_restricted:
         return _inside(space, max(_POOL, _POOL_PER_POINT * n), rng)
     return []
 
 
 def _inside(space: Space, n: int, rng: np.random.Generator) -> list[dict[str, Value]]:
-    """Return up to ``n`` points drawn inside the feasible region; what no constraint mentions is uniform."""
-    region = region_of(space)
+    """Return up to ``n`` feasible points, drawn as evenly as constraints and rules allow."""
+    return possible(space, _drawn, n, rng) if space.rules else _drawn(space, n, rng)
+
+
+def _drawn(space: Space, n: int, rng: np.random.Generator) -> list[dict[str, Value]]:
+    """Return up to ``n`` points that meet the constraints, rules left aside; what no constraint mentions is uniform."""
     free = space.from_unit(rng.random((n, len(space.names))))
+    if not space.constraints:
+        return free
+    region = region_of(space)
     drawn = ({**point, **region.values(row)} for point, row in zip(free, region.sample(n, rng), strict=True))
     return [point for point in map(region.repair, drawn) if point is not None]
 

@@ -17,6 +17,7 @@ from typing import Any
 from alchemy_async.errors import PlannerError
 from alchemy_async.experiment import Objective
 from alchemy_async.planner import Planner
+from alchemy_async.planner.present import PresentPlanner
 from alchemy_async.space import Space
 
 GROUP = "alchemy_async.planners"
@@ -46,13 +47,17 @@ def load_planner(
             f"The planner {strategy!r} does not take these options: {error}. "
             f"Under [planner] options it takes {_options_of(factory)}."
         ) from error
-    planner = factory(space, objectives, **options)
-    if not isinstance(planner, Planner):
-        raise PlannerError(
-            f"{strategy!r} made a {type(planner).__name__}, which can't be asked. "
-            "Give it a method `ask(history, pending, n, seed)` that returns suggestions."
-        )
-    return planner
+
+    def make(present: Space) -> Planner:
+        made = factory(present, objectives, **options)
+        if not isinstance(made, Planner):
+            raise PlannerError(
+                f"{strategy!r} made a {type(made).__name__}, which can't be asked. "
+                "Give it a method `ask(history, pending, n, seed)` that returns suggestions."
+            )
+        return made
+
+    return PresentPlanner(make, space) if space.is_context.any() else make(space)
 
 
 def _from_entry_point(name: str) -> Callable[..., Any]:

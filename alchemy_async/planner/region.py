@@ -2,11 +2,11 @@
 
 In:    a space with linear constraints.
 Out:   points spread over the region, and the feasible point nearest to a given one.
-Never: looks at parameters that no constraint mentions, or at what was measured.
+Never: looks at parameters that no constraint mentions, at a person's own rules, or at what was measured.
 
-A parameter is *tied* if a constraint mentions it. Inside this room the tied ones have linear
-coordinates, 0 at the low end and 1 at the high end, also where the scale is logarithmic: there
-every constraint is linear.
+A parameter is *tied* if a constraint mentions it and its value is to be chosen. Inside this room the
+tied ones have linear coordinates, 0 at the low end and 1 at the high end, also where the scale is
+logarithmic: there every constraint is linear.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from alchemy_async.errors import PlannerError
-from alchemy_async.space import Array, Categorical, Continuous, Discrete, Integer, Point, Space, Value
+from alchemy_async.space import Array, Categorical, Context, Continuous, Discrete, Fixed, Integer, Point, Space, Value
 
 _FLAT = 1e-9  # of a side of the cube: a region thinner than this has no inside in that direction
 _STEPS, _STEPS_PER_DIMENSION = 64, 16  # of hit-and-run: enough to forget the centre it starts from
@@ -127,14 +127,14 @@ class Region:
 
     def repair(self, point: dict[str, Value]) -> dict[str, Value] | None:
         """Return a point with its tied parameters moved to feasible values close by; None if that fails."""
-        if self._space.is_feasible(point):
+        if self._space.meets_constraints(point):
             return point
         moved = self._move_one(point)
         if moved is not None:
             return moved
         found = self.nearest(self.coordinates(point))
         repaired = None if found is None else {**point, **self.values(found)}
-        return repaired if repaired is not None and self._space.is_feasible(repaired) else None
+        return repaired if repaired is not None and self._space.meets_constraints(repaired) else None
 
     def _move_one(self, point: dict[str, Value]) -> dict[str, Value] | None:
         """Meet every constraint by moving a single parameter, as little as possible; None where none will do."""
@@ -149,7 +149,7 @@ class Region:
                 there = here.copy()
                 there[i] += missing / coefficient / (high - low)
                 moved = {**point, **self.values(there)}
-                if abs(there[i] - here[i]) < least and self._space.is_feasible(moved):
+                if abs(there[i] - here[i]) < least and self._space.meets_constraints(moved):
                     best, least = moved, abs(there[i] - here[i])
         return best
 
@@ -279,11 +279,11 @@ def ends(parameter: Numeric) -> tuple[float, float]:
 
 
 def tied_parameters(space: Space) -> tuple[Numeric, ...]:
-    """Return the parameters that a constraint mentions, in the order of the space."""
+    """Return the parameters that a constraint mentions and that are to be chosen, in the order of the space."""
     names = {name for constraint in space.constraints for name, _ in constraint.terms}
     tied: list[Numeric] = []
     for parameter in space.parameters:
-        if parameter.name in names:
+        if parameter.name in names and not isinstance(parameter, (Fixed, Context)):
             if isinstance(parameter, Categorical):
                 raise PlannerError(
                     f"A constraint mentions {parameter.name!r}, which is categorical and has no amount. "
@@ -305,15 +305,19 @@ def linear_rows(space: Space, parameters: Sequence[Numeric]) -> tuple[Array, Arr
         ``equal`` (k, t) and its bounds (k,), for ``equal @ w == bounds``.
     """
     column = {parameter.name: i for i, parameter in enumerate(parameters)}
+    held = {p.name: p.value for p in space.parameters if isinstance(p, (Fixed, Context))}
     rows: dict[bool, list[Array]] = {True: [], False: []}
     bounds: dict[bool, list[float]] = {True: [], False: []}
     for constraint in space.constraints:
         row, bound = np.zeros(len(parameters)), constraint.bound
         for name, coefficient in constraint.terms:
+            if name in held:
+                bound -= coefficient * float(held[name])
+                continue
             low, high = ends(parameters[column[name]])
             row[column[name]] += coefficient * (high - low)
             bound -= coefficient * low
-        size = float(np.max(np.abs(row))) or 1.0
+        size = float(np.max(np.abs(row), initial=0.0)) or 1.0
         sign = -1.0 if constraint.sense == "at_least" else 1.0
         is_equality = constraint.sense == "equals"
         rows[is_equality].append(sign * row / size)

@@ -1,7 +1,7 @@
 """Training data: what a model is shown of a history.
 
 In:    a history and one objective.
-Out:   unit-cube coordinates and standardised values, larger being better, in an order of their own.
+Out:   unit-cube coordinates and standardised values, in an order of their own; turned over where less is better.
 Never: invents a value, or depends on the order in which results came in.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alchemy_async.experiment import History, Objective
 from alchemy_async.space import Array, Space
@@ -23,16 +24,18 @@ class Training:
 
     Args:
         x: Unit-cube coordinates as run, shape ``(n, d)``; they may lie outside the cube.
-        y: Standardised values, larger is better, shape ``(n,)``.
+        y: Standardised values, shape ``(n,)``; larger is better, unless there is a target or only limits.
         sems: Standard errors in the same units, shape ``(n,)``; None unless every value has one.
+        came: Place of each among the objective's values as they came, shape ``(n,)``, 0 for the oldest.
         centre: Mean of the values, objective units.
         scale: Standard deviation of the values, objective units, > 0.
-        sign: 1 where the objective is maximised, else -1.
+        sign: -1 where the objective is minimised, else 1.
     """
 
     x: Array
     y: Array
     sems: Array | None
+    came: NDArray[np.intp]
     centre: float
     scale: float
     sign: float
@@ -40,6 +43,10 @@ class Training:
     def to_units(self, mean: float, sd: float) -> tuple[float, float]:
         """Return a predicted mean and standard deviation in the objective's unit."""
         return self.centre + self.sign * self.scale * mean, self.scale * sd
+
+    def standardised(self, value: float) -> float:
+        """Return a value in the objective's unit as the model has it."""
+        return self.sign * (value - self.centre) / self.scale
 
 
 def training(space: Space, objective: Objective, history: History) -> Training | None:
@@ -66,6 +73,7 @@ def training(space: Space, objective: Objective, history: History) -> Training |
         x=x[order],
         y=y[order],
         sems=None if sems is None else sems[order],
+        came=order,
         centre=centre * largest,
         scale=spread * largest,
         sign=objective.sign,

@@ -30,9 +30,12 @@ class Summary:
         lines = [f"Campaign {self.campaign}: {self.reason}.", f"Experiments: {counts or 'none'}."]
         if self.best:
             parameters = ", ".join(f"{name} = {_show(value)}" for name, value in self.best["parameters"].items())
+            unit = f" {self.best['unit']}" if self.best["unit"] else ""
+            off = "" if self.best["off_target"] is None else f", {self.best['off_target']:.3g}{unit} off its target,"
+            broken = "" if self.best["keeps_limits"] else " No experiment has kept all limits yet."
             lines.append(
-                f"Best {self.best['objective']}: {self.best['value']:.6g}{self.best['unit']} "
-                f"({self.best['experiment']}) at {parameters}."
+                f"Best {self.best['objective']}: {self.best['value']:.6g}{unit}{off} ({self.best['experiment']}) "
+                f"at {parameters}.{broken}"
             )
         if self.interrupted:
             lines.append(
@@ -48,22 +51,13 @@ def _show(value: object) -> str:
 
 def summarise(ledger: Ledger, settings: CampaignSettings, reason: str) -> Summary:
     """Return what the ledger says now."""
-    objective = settings.as_objectives()[0]
-    best = ledger.best(objective)
+    best = ledger.best(*settings.as_objectives())
     tally = ledger.tally()
     return Summary(
         campaign=ledger.campaign,
         reason=reason,
         counts={str(state): tally[state] for state in State},
-        best=None
-        if best is None
-        else {
-            "objective": objective.name,
-            "unit": f" {objective.unit}" if objective.unit else "",
-            "value": best[0],
-            "experiment": best[1],
-            "parameters": best[2],
-        },
+        best=None if best is None else best.as_dict(),
         interrupted=tuple(found.id for found in ledger.experiments(State.INTERRUPTED)),
     )
 
@@ -82,8 +76,8 @@ def reason_to_end(ledger: Ledger, settings: CampaignSettings, *, elapsed_s: floa
         return "drained, as somebody asked"
     if budget.experiments is not None and tally[State.COMPLETED] >= budget.experiments:
         return f"budget met, {tally[State.COMPLETED]} of {budget.experiments} experiments completed"
-    if budget.target is not None and _is_reached(ledger, settings, budget.target):
-        return f"target of {budget.target:g} reached"
+    if budget.target is not None and (reached := _reached(ledger, settings, budget.target)):
+        return reached
     if budget.hours is not None and elapsed_s >= budget.hours * 3600:
         return f"time is up after {budget.hours:g} h"
     if tally[State.QUEUED] or tally[State.RUNNING]:
@@ -96,7 +90,16 @@ def reason_to_end(ledger: Ledger, settings: CampaignSettings, *, elapsed_s: floa
     return ""
 
 
-def _is_reached(ledger: Ledger, settings: CampaignSettings, target: float) -> bool:
-    objective = settings.as_objectives()[0]
-    best = ledger.best(objective)
-    return best is not None and objective.sign * best[0] >= objective.sign * target
+def _reached(ledger: Ledger, settings: CampaignSettings, target: float) -> str:
+    """Return in words that the best measurement is good enough, or an empty text.
+
+    Of an objective with a target of its own, ``target`` is how near is near enough, in the objective's unit.
+    """
+    best = ledger.best(*settings.as_objectives())
+    if best is None or not best.keeps_limits:
+        return ""
+    objective = best.objective
+    if objective.goal == "target":
+        is_near = objective.score(best.value) >= -target
+        return f"target of {objective.target:g} reached to within {target:g}" if is_near else ""
+    return f"target of {target:g} reached" if objective.score(best.value) >= objective.score(target) else ""

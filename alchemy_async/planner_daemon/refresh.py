@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from alchemy_async.clock import Clock
+from alchemy_async.clock import Clock, to_wire
 from alchemy_async.config import CampaignSettings
 from alchemy_async.experiment import PENDING, Experiment, State, Suggestion
 from alchemy_async.ledger import Ledger
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _FAILED_ASK_PAUSE_S = (1.0, 60.0)
 MOST_PENDING = 512  # queued experiments that a question tells of; what lies deeper in a backlog is not about to run
+MOST_NOTED = 64  # pending experiments that are named in what is noted of a suggestion
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,12 @@ class _Asked:
     n: int
     last_number: int
     signature: tuple[int, ...]
+    at: str
+    pending: tuple[str, ...]
+
+    def note(self, metadata: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """Return what a planner said of a suggestion, and what only the daemon knows of the ask."""
+        return {**metadata, "asked_at": self.at, "ask_s": round(seconds, 4), "pending": list(self.pending)}
 
 
 class Refresher:
@@ -150,22 +158,24 @@ class Refresher:
         if n == 0:
             return
         history = self._ledger.history()
-        pending, ids = self._pending(stale), tuple(found.id for found in stale)
+        by_name, ids = self._pending(stale), tuple(found.id for found in stale)
+        pending = tuple(point for points in by_name.values() for point in points)
         self._asked = _Asked(
-            ids, n_learnt, len(history.observations), len(pending), n, self._ledger.last_number(), self._signature()
-        )
+            ids, n_learnt, len(history.observations), len(pending), n, self._ledger.last_number(), self._signature(),
+            at=to_wire(self._clock.now()), pending=tuple(by_name)[:MOST_NOTED],
+        )  # fmt: skip
         self._asker.start(Question(history, pending, n, opening.derived_seed(self._seed, "ask")))
 
-    def _pending(self, revisable: Sequence[Experiment]) -> tuple[Point, ...]:
-        """Every point chosen and not yet observed, except what this ask may replace.
+    def _pending(self, revisable: Sequence[Experiment]) -> dict[str, list[Point]]:
+        """Every point chosen and not yet observed, by experiment, except what this ask may replace.
 
         What stays queued counts with every point it was ever offered with: a
         worker may still take an old one. Of a backlog only its head is told.
         """
         free = {experiment.id for experiment in revisable}
-        held = [found.parameters for found in self._ledger.experiments(State.RUNNING, State.INTERRUPTED)]
-        offered = [points for name, points in self._ledger.offered_points(MOST_PENDING).items() if name not in free]
-        return (*held, *(point for points in offered for point in points))
+        held = {found.id: [found.parameters] for found in self._ledger.experiments(State.RUNNING, State.INTERRUPTED)}
+        offered = self._ledger.offered_points(MOST_PENDING)
+        return held | {name: points for name, points in offered.items() if name not in free}
 
     def _take_answer(self) -> None:
         answer = self._asker.take()
@@ -202,9 +212,11 @@ class Refresher:
             for name, to in placement.revisions:
                 fresh.append(name)
                 if revisable[name].parameters != to.parameters:
-                    change.revise(name, to.parameters, origin=to.origin, reason=to.reason, metadata=to.metadata)
+                    metadata = asked.note(to.metadata, answer.seconds)
+                    change.revise(name, to.parameters, origin=to.origin, reason=to.reason, metadata=metadata)
             for to in placement.additions[: self._n_free_places()]:
-                added = change.add(to.parameters, origin=to.origin, reason=to.reason, metadata=to.metadata)
+                metadata = asked.note(to.metadata, answer.seconds)
+                added = change.add(to.parameters, origin=to.origin, reason=to.reason, metadata=metadata)
                 fresh.append(added.id)
             change.record_ask(
                 n=asked.n, n_observations=asked.n_observations, n_pending=asked.n_pending, seconds=answer.seconds
@@ -228,7 +240,7 @@ class Refresher:
 
     def _fill(self, n: int) -> int:
         history = self._ledger.history()
-        pending = self._pending(())
+        pending = [point for points in self._pending(()).values() for point in points]
         found: list[Suggestion] = self._filler.points(history, pending, n) if n > 0 else []
         if found:
             with self._ledger.change() as change:

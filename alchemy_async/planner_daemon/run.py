@@ -51,6 +51,7 @@ def run_planner(folder: Path, *, clock: Clock | None = None) -> Summary | None:
     recipe = PlannerRecipe(
         settings.planner.strategy, settings.as_space(), settings.as_objectives(), dict(settings.planner.options), folder
     )
+    recipe.space.check_rules()
     recipe.make()  # a campaign that this planner can't plan is refused before anything is written
     path, durable = settings.ledger_path(folder), settings.campaign.durable
     with ExitStack() as stack:

@@ -8,6 +8,7 @@ from alchemy_async import locks
 from alchemy_async.experiment import AttemptKey, WorkerState
 
 KEYS = {"campaign", "state", "wanted", "ended", "planner", "counts", "budget", "best", "workers", "pending", "events"}
+KEYS |= {"front", "recommended", "model", "warnings"}
 
 
 def test_a_folder_never_started_is_new_and_stays_as_it_is(run, folder, status):
@@ -51,6 +52,8 @@ def test_one_object_tells_counts_budget_best_pending_and_events(bench, status):
         "value": 77.125,
         "experiment": done,
         "parameters": {"temperature": 310.5, "solvent": "DMF"},
+        "off_target": None,
+        "keeps_limits": True,
     }
     pending = [(row["experiment"], row["status"], row["worker"]) for row in picture["pending"]]
     assert pending == [(running, "running", "reactor-2"), (lost, "interrupted", "reactor-1"), (queued, "queued", "")]

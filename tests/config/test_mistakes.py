@@ -78,6 +78,21 @@ def listed(*points, **more):
         ((*SOLVENT, "options"), [], "parameters[3].options", r"no value\. Give at least two"),
         ((*SOLVENT, "options"), ["DMF", "DMF"], "parameters[3].options", r'has "DMF" twice'),
         ((*SOLVENT, "options"), [1, "DMF"], "parameters[3].options[0]", r"must be a text, in quotes"),
+        ((*P, "fixed"), 500, "parameters[0].fixed", r"is 500, which does not fit\. Give a number from 300 to 400"),
+        ((*P, "fixed"), [300], "parameters[0].fixed", r"is a list, but must be a number or a text"),
+        (("parameters", 1, "fixed"), 2.5, "parameters[1].fixed", r"Give a whole number from 1 to 40"),
+        ((*SOLVENT, "fixed"), "DMSO", "parameters[3].fixed", r"Give one of 'DMF', 'THF'"),
+        ((*P, "context"), "yes", "parameters[0].context", r"must be true or false"),
+        (("parameters", 1, "context"), True, "constraints[0].terms.time", r"nobody chooses\. Leave it out"),
+        ((*SOLVENT, "descriptors"), {"DMF": [1.0]}, "parameters[3].descriptors", r'lack "THF"\. Describe every option'),
+        ((*SOLVENT, "descriptors"), {"DMF": [1.0], "THF": [2.0], "DMSO": [3.0]}, "parameters[3].descriptors",
+         r'describe "DMSO", which is no option\. The options are "DMF", "THF"'),
+        ((*SOLVENT, "descriptors"), {"DMF": [1.0], "THF": [2.0, 3.0]}, "parameters[3].descriptors",
+         r'give "THF" 2 and "DMF" 1 numbers\. Give each option the same ones'),
+        ((*SOLVENT, "descriptors"), {"DMF": [1.0], "THF": [1.0]}, "parameters[3].descriptors",
+         r'the same for "DMF" and "THF"\. Add a number'),
+        ((*SOLVENT, "descriptors"), {"DMF": [1.0], "THF": ["x"]}, "parameters[3].descriptors.THF[0]", "be a number"),
+        ((*SOLVENT, "descriptors"), {"DMF": [1.0], "THF": []}, "parameters[3].descriptors.THF", "is empty"),
         # names that clash
         ((*SOLVENT, "name"), "Temperature", "parameters[3].name", "same name as parameters\\[0\\]"),
         ((*SOLVENT, "name"), "YIELD", "objectives[0].name", "same name as parameters\\[3\\]"),
@@ -87,7 +102,16 @@ def listed(*points, **more):
         # objectives
         (("objectives",), GONE, "objectives", r"begins with the line `\[\[objectives\]\]`"),
         ((*O, "goal"), "maximise", "objectives[0].goal", "Did you mean `maximize`?"),
-        ((*O, "goal"), "up", "objectives[0].goal", 'one of "minimize" or "maximize"'),
+        ((*O, "goal"), "up", "objectives[0].goal", '"maximize", "target" or "limit"'),
+        ((*O, "goal"), "target", "objectives[0].target", "Add the value to match"),
+        ((*O, "target"), 80, "objectives[0].target", 'is given, but the goal is "maximize". Write `goal = "target"`'),
+        ((*O, "goal"), "limit", "objectives[0]", "Add `at_least`, `at_most` or both"),
+        ((*O, "at_most"), "50", "objectives[0].at_most", 'is "50", but must be a number'),
+        (O, {"name": "yield", "goal": "maximize", "at_least": 50, "at_most": 50}, "objectives[0].at_most",
+         "`at_least` is 50. Let `at_most` be the larger one"),
+        (O, {"name": "pH", "goal": "target", "target": 7.4, "at_most": 7}, "objectives[0]", "Let the limits include"),
+        (O, {"name": "pH", "goal": "target", "target": 7.4, "reference": 7}, "objectives[0].reference", "Leave it out"),
+        (O, {"name": "cost", "goal": "limit", "at_most": 7}, "objectives", "Give one of them another goal"),
         # constraints
         ((*C, "at_most"), GONE, "constraints[0]", "Add one of `at_most`"),
         ((*C, "at_most"), "450", "constraints[0].at_most", 'is "450", but must be a number'),
@@ -101,6 +125,11 @@ def listed(*points, **more):
         ((*C, "at_most"), 200, "constraints[0].at_most", "the sum goes from 302 to 480"),
         (("constraints", 0), {"terms": {"time": -1}, "at_least": 0}, "constraints[0].at_least", "from -40 to -1"),
         (("constraints", 0), {"terms": {"loading": 1}, "equals": 6}, "constraints[0].equals", "from 0.5 to 5"),
+        ((*C, "terms"), GONE, "constraints[0].terms", r'is missing\. Add for example .* or `function = "my_lab:is_pos'),
+        ((*C, "function"), "my_lab:is_possible", "constraints[0].terms", "beside a function. Write a constraint of"),
+        (C, {"function": "my_lab.py"}, "constraints[0].function", r'Write `function = "my_lab:is_possible"`'),
+        (C, {"function": 7}, "constraints[0].function", r"is 7, but must be a text"),
+        (C, {"function": "my_lab:f", "at_most": 3}, "constraints[0]", r"a bound\. Leave `at_most` out: the function"),
         # budget
         (("budget", "experiments"), 0, "budget.experiments", "must be at least 1"),
         (("budget", "experiments"), 20.0, "budget.experiments", r"is 20\.0, but must be a whole number"),
@@ -244,3 +273,40 @@ def test_the_message_counts_the_mistakes_and_gives_each_a_line(document):
         SettingsError, match=r"\Acampaign\.toml has 2 mistakes:\n  campaign\.name: .*\n  budget\.hours: "
     ):
         check_campaign(document)
+
+
+def test_a_parameter_that_is_both_fixed_and_a_reading_is_told(document):
+    document["parameters"][3] |= {"fixed": "THF", "context": True}
+
+    (mistake,) = mistakes_of(document)
+
+    assert (mistake.path, "Leave one of the two out" in mistake.mend) == ("parameters[3].context", True)
+
+
+def test_a_campaign_in_which_nothing_is_left_to_choose_is_told(document):
+    for parameter, value in zip(document["parameters"], [350, 3, 0.5, "THF"], strict=True):
+        parameter["fixed"] = value
+    document["budget"] = {}
+
+    (mistake,) = mistakes_of(document)
+
+    assert (mistake.path, mistake.mend) == ("parameters", "Take `fixed` or `context` out of one of them.")
+
+
+def test_a_constraint_that_no_point_meets_at_what_is_fixed_is_told(document):
+    document["parameters"][0]["fixed"] = 400
+    document["constraints"][0]["at_most"] = 401
+
+    (mistake,) = mistakes_of(document)
+
+    assert mistake.path == "constraints[0].at_most"
+    assert "the sum goes from 402 to 480" in mistake.what
+
+
+def test_a_fixed_parameter_does_not_count_where_points_are_counted(document):
+    document["parameters"] = [document["parameters"][2], {**document["parameters"][3], "fixed": "DMF"}]
+    document["constraints"] = []
+
+    (mistake,) = mistakes_of(document)
+
+    assert (mistake.path, mistake.mend) == ("budget.experiments", "Write at most 3, or allow more values.")

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from alchemy_async.config import BudgetSettings, WorkerSettings, check_campaign, load_campaign
 from alchemy_async.experiment import Objective
-from alchemy_async.space import Categorical, Continuous, Discrete, Integer
+from alchemy_async.space import Categorical, Context, Continuous, Discrete, Fixed, Integer, Rule
 
 
 def test_a_file_without_a_mistake_becomes_settings_that_say_the_same(write, text):
@@ -40,6 +40,38 @@ def test_a_constraint_keeps_its_sense_and_its_bound(document, sense):
     (constraint,) = check_campaign(document).as_space().constraints
 
     assert (constraint.terms, constraint.sense, constraint.bound) == ((("temperature", 1), ("time", 2)), sense, 380)
+
+
+def test_a_fixed_parameter_and_a_reading_keep_their_scale_and_leave_nothing_to_choose(document):
+    document["parameters"][0]["fixed"] = 350
+    document["parameters"][3]["context"] = True
+
+    temperature, _, _, solvent = check_campaign(document).as_space().parameters
+
+    assert temperature == Fixed("temperature", unit="K", of=Continuous("temperature", "K", low=300, high=400), at=350.0)
+    assert solvent == Context("solvent", of=Categorical("solvent", options=("DMF", "THF")))
+
+
+def test_descriptors_follow_the_order_of_the_options(document):
+    document["parameters"][3]["descriptors"] = {"THF": [7, 66], "DMF": [36.7, 153]}
+
+    assert check_campaign(document).as_space().parameters[3].descriptors == ((36.7, 153.0), (7.0, 66.0))
+
+
+def test_a_function_becomes_a_rule_that_knows_the_folder(write, text):
+    folder = write(text + '\n[[constraints]]\nfunction = "my_lab:is_possible"\n')
+
+    space = load_campaign(folder).as_space()
+
+    assert space.rules == (Rule("my_lab:is_possible", str(folder)),)
+    assert len(space.constraints) == 1
+
+
+def test_what_nobody_chooses_makes_the_initial_design_no_larger(document):
+    document["planner"], document["budget"] = {}, {}
+    document["parameters"][0]["fixed"] = 350
+
+    assert check_campaign(document).n_initial() == 6
 
 
 def test_objectives_carry_goal_and_unit(document):
@@ -127,6 +159,8 @@ def test_the_study_changes_with_a_bound_but_not_with_how_the_study_is_run(docume
     document["parameters"][0]["description"] = "Temperature of the oil bath"
     document["parameters"][2]["values"].reverse()
     document["workers"] = []
+    document["parameters"][1]["fixed"] = 3
+    document["parameters"][3] |= {"context": True, "descriptors": {"DMF": [1], "THF": [2]}}
     assert check_campaign(document).study() == before
 
     document["parameters"][0]["bounds"] = [300, 401]

@@ -36,7 +36,7 @@ def test_the_commented_file_loads_with_every_line_switched_on_but_what_excludes_
     settings = load_campaign(write(text))
 
     assert {parameter.type for parameter in settings.parameters} == {"continuous", "integer", "discrete", "categorical"}
-    assert len(settings.constraints) == 3
+    assert len(settings.constraints) == 4
     assert settings.workers[0].instrument
 
 

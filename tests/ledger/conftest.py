@@ -47,13 +47,15 @@ class Bench:
                 Claim(self.ledger.campaign, key, 1, parameters, worker, instance, idempotent=idempotent)
             )
 
-    def report(self, key, status=Status.COMPLETED, *, worker="w-1", y=1.0, kind="error", digest="d1", parameters=None):
+    def report(
+        self, key, status=Status.COMPLETED, *, worker="w-1", y=1.0, kind="error", digest="d1", parameters=None, **more
+    ):
         now = self.clock.now()
         outcome = Outcome(
             status,
             now,
             now,
-            values={"y": y} if status is Status.COMPLETED else {},
+            values={"y": y, **more} if status is Status.COMPLETED else {},
             parameters=parameters,
             error=None if status is Status.COMPLETED else Failure(kind, "why"),
         )

@@ -7,6 +7,7 @@ import pytest
 from alchemy_async.errors import BudgetError, IllegalTransitionError, UnknownExperimentError
 from alchemy_async.experiment import TERMINAL, AttemptKey, AttemptState, State, Status
 from alchemy_async.ledger import Ingested
+from alchemy_async.ledger.change import MAX_ATTEMPTS
 
 from .conftest import second_of
 
@@ -63,7 +64,17 @@ def test_failed_and_infeasible_points_are_remembered_as_refused(bench, ledger):
         key = bench.add(0.1).key
         bench.report(key, status)
 
-    assert [refused.kind for refused in ledger.history().refused] == ["failed", "infeasible"]
+    assert [refused.kind for refused in ledger.history().refused] == ["error", "infeasible"]
+
+
+def test_what_made_an_experiment_fail_is_remembered_with_its_point(bench, ledger):
+    for _ in range(MAX_ATTEMPTS):
+        key = ledger.experiment("e0001").key if ledger.last_number() else bench.add(0.1).key
+        bench.report(key, Status.FAILED, kind="retryable")
+
+    (refused,) = ledger.history().refused
+
+    assert refused.kind == "retryable"
 
 
 def test_a_released_experiment_goes_back_and_uses_up_no_start(bench, ledger):

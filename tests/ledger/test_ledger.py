@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 from alchemy_async.errors import LedgerError
-from alchemy_async.experiment import Objective, State, Status
+from alchemy_async.experiment import Objective, State, Status, standing
 from alchemy_async.ledger import Ledger
 
 from .conftest import STUDY
@@ -92,7 +92,34 @@ def test_the_best_follows_the_goal_and_ignores_conflicts(bench, ledger, goal, be
     found = ledger.best(Objective("y", goal))
 
     assert found is not None
-    assert found[0] == best
+    assert found.value == best
+
+
+@pytest.mark.parametrize(
+    ("wanted", "best"),
+    [
+        ((Objective("y", "target", target=2.2),), 2.0),
+        ((Objective("y", "target", target=2.6),), 3.0),
+        ((Objective("y", "maximize", at_most=2.5),), 2.0),
+        ((Objective("y", "minimize", at_least=1.5),), 2.0),
+        ((Objective("c", "limit", at_most=0.0), Objective("y", "maximize")), 1.0),
+        ((Objective("y", "maximize", at_most=0.5),), 1.0),
+        ((Objective("y", "minimize", at_least=3.5, at_most=9.0),), 3.0),
+        ((Objective("y", "maximize"), Objective("never measured", "limit", at_most=0.0)), 3.0),
+    ],
+    ids=["near", "nearer above", "too much", "too little", "of another", "least too much", "least too little", "none"],
+)
+def test_the_best_keeps_the_limits_where_it_can_and_a_target_wants_the_nearest(bench, ledger, wanted, best):
+    measured = [{"y": y, "c": y - 1.5} for y in (2.0, 1.0, 3.0)]
+    for values in measured:
+        bench.report(bench.add().key, **values)
+
+    found = ledger.best(*wanted)
+
+    assert found is not None
+    assert found.value == best
+    assert found.value == max(measured, key=lambda values: standing(wanted, values))["y"]
+    assert found.keeps_limits == (standing(wanted, {"y": best, "c": best - 1.5})[0] == 0)
 
 
 def test_tallies_equal_a_count(bench, ledger):

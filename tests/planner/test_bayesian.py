@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from alchemy_async.errors import PlannerError
 from alchemy_async.experiment import History, Objective, Observed, Refused
-from alchemy_async.planner import model
+from alchemy_async.planner import gp, learning
 from alchemy_async.planner.bayesian import BayesianPlanner
 from alchemy_async.planner.designs import design
 from alchemy_async.planner.training import training
@@ -42,17 +43,21 @@ def test_what_it_says_about_a_point_is_in_units_and_can_be_written_down(history)
     (suggestion,) = BayesianPlanner(SQUARE, (LOSS,)).ask(history, [SQUARE.from_unit(np.ones(2))[0]], n=1, seed=5)
 
     said = json.loads(json.dumps(dict(suggestion.metadata), allow_nan=False))
-    assert said["mean"] == pytest.approx(bowl(suggestion.parameters), abs=3)
-    assert 0 < said["sd"] < 20
+    assert said["expected"]["loss"]["mean"] == pytest.approx(bowl(suggestion.parameters), abs=3)
+    assert 0 < said["expected"]["loss"]["sd"] < 20
+    assert "chance" not in said
     assert (said["n_observations"], said["n_pending"], said["seed"]) == (8, 1, 5)
     assert suggestion.reason.startswith("most improvement expected: loss")
     assert "eV" in suggestion.reason
 
 
+NOISY = ((0, 12), (90, -12), (210, 12), (290, -12), (350, 12), (400, -12), (500, 12))
+
+
 @pytest.mark.parametrize("as_what", ["pending", "refused"])
 def test_a_point_that_is_chosen_or_was_refused_makes_its_whole_neighbourhood_less_worth(as_what):
     space = Space((Integer("x", low=0, high=500),))
-    seen = tuple(Observed({"x": x}, {"loss": abs(x - 333)}) for x in (0, 90, 210, 290, 400, 500))
+    seen = tuple(Observed({"x": x}, {"loss": abs(x - 333) + noise}) for x, noise in NOISY)
     planner = BayesianPlanner(space, (LOSS,))
     (alone,) = planner.ask(History(seen), [], n=1, seed=0)
     pending = [alone.parameters] if as_what == "pending" else []
@@ -99,7 +104,8 @@ def test_a_finite_space_is_scored_whole_and_its_best_free_point_taken():
     suggestions = BayesianPlanner(space, (LOSS,)).ask(history, [{"x": 7, "lid": "on"}], n=17, seed=0)
 
     assert len(suggestions) == 22 - 5 - 1
-    assert suggestions[0].parameters in [{"x": 6, "lid": "on"}, {"x": 7, "lid": "off"}, {"x": 8, "lid": "on"}]
+    assert suggestions[0].parameters["x"] in (6, 7, 8)
+    assert suggestions[0].parameters not in [*seen, {"x": 7, "lid": "on"}]
     assert not space.is_copy({"x": 7, "lid": "on"}, [suggestion.parameters for suggestion in suggestions])
 
 
@@ -166,27 +172,34 @@ def test_where_no_model_is_possible_it_fills_the_space_and_says_so(observations)
     assert "too little is observed" in suggestions[0].reason
 
 
-def test_a_model_that_can_not_be_fitted_twice_is_used_as_its_prior_says(history, monkeypatch):
-    def fail(mll):
-        raise RuntimeError("not positive definite")
+def test_copies_that_differ_although_no_noise_was_declared_are_taken_as_noisy(monkeypatch):
+    asked = []
 
-    monkeypatch.setattr(model, "fit_gpytorch_mll", fail)
+    def fit(values, *others):
+        asked.append(values.variances)
+        if values.variances is not None:
+            raise gp.NotPositiveDefiniteError("too near")
+        return gp.fit(values.x, values.y, None, values.categorical)
 
-    (suggestion,) = BayesianPlanner(SQUARE, (LOSS,)).ask(history, [], n=1, seed=0)
+    monkeypatch.setattr(learning, "process_for", fit)
+    history = History(tuple(Observed({"x": x}, {"loss": x + i}) for x in (1.0, 5.0, 9.0) for i in range(2)))
+
+    (suggestion,) = BayesianPlanner(LINE, (LOSS,), noise="none").ask(history, [], n=1, seed=0)
 
     assert suggestion.origin == "planner"
+    assert [variances is None for variances in asked] == [False, True]
 
 
 def test_a_model_that_breaks_down_altogether_gives_way_to_space_filling_points(history, monkeypatch):
     def fail(*arguments):
-        raise RuntimeError("not positive definite")
+        raise gp.NotPositiveDefiniteError("too near")
 
-    monkeypatch.setattr(model, "fit", fail)
+    monkeypatch.setattr(learning, "process_for", fail)
 
     (suggestion,) = BayesianPlanner(SQUARE, (LOSS,)).ask(history, [], n=1, seed=0)
 
     assert suggestion.origin == "fill"
-    assert "RuntimeError" in suggestion.reason
+    assert "NotPositiveDefiniteError" in suggestion.reason
 
 
 def test_standard_errors_count_only_where_every_observation_has_one():
@@ -205,3 +218,163 @@ def test_a_prediction_comes_back_in_the_objectives_unit_and_direction():
     best, _ = data.to_units(float(data.y.max()), 0.0)
 
     assert best == pytest.approx(20.0)
+
+
+# -- targets, limits, several objectives -------------------------------------
+
+NINE = [{"x": float(x)} for x in (0.0, 1.5, 2.5, 4.0, 5.0, 6.0, 7.5, 8.5, 10.0)]
+
+
+def measured(points, **functions):
+    return tuple(Observed(p, {name: float(function(p["x"])) for name, function in functions.items()}) for p in points)
+
+
+def test_a_target_is_looked_for_where_the_value_crosses_it_not_where_it_is_largest():
+    wanted = Objective("pH", "target", target=7.4)
+    history = History(measured(NINE[::2], pH=lambda x: 4 + 0.06 * x**2))
+
+    (suggestion,) = BayesianPlanner(LINE, (wanted,)).ask(history, [], n=1, seed=0)
+
+    assert suggestion.parameters["x"] == pytest.approx((3.4 / 0.06) ** 0.5, abs=0.4)
+    assert suggestion.metadata["expected"]["pH"]["mean"] == pytest.approx(7.4, abs=0.3)
+
+
+def test_limits_of_another_objective_move_the_choice_to_where_they_are_kept():
+    functions = {"yield": lambda x: x, "cost": lambda x: (x / 10) ** 3}
+    free = (Objective("yield", "maximize"), Objective("cost", "limit", at_least=-1.0))
+    limited = (Objective("yield", "maximize"), Objective("cost", "limit", at_most=0.216))
+    history = History(measured(NINE[::2], **functions))
+
+    (freely,) = BayesianPlanner(LINE, free).ask(history, [], n=1, seed=0)
+    (within,) = BayesianPlanner(LINE, limited).ask(history, [], n=1, seed=0)
+
+    assert freely.parameters["x"] > 9
+    assert within.parameters["x"] == pytest.approx(6.0, abs=0.5)
+    assert 0.1 < within.metadata["chance"] <= 1
+    assert "likely to succeed within all limits" in within.reason
+
+
+def test_a_limit_on_the_very_objective_counts_too():
+    capped = Objective("yield", "maximize", at_most=5.2)
+    history = History(measured(NINE[::2], **{"yield": lambda x: x}))
+
+    (suggestion,) = BayesianPlanner(LINE, (capped,)).ask(history, [], n=1, seed=0)
+
+    assert 4.6 < suggestion.parameters["x"] < 5.4
+
+
+def test_limits_of_what_is_minimised_are_not_turned_over():
+    floored = Objective("loss", "minimize", at_least=3.0)
+    history = History(measured(NINE[::2], loss=lambda x: x))
+
+    (suggestion,) = BayesianPlanner(LINE, (floored,)).ask(history, [], n=1, seed=0)
+
+    assert 2.9 < suggestion.parameters["x"] < 4.5
+
+
+def test_while_no_limit_is_kept_the_chance_that_it_is_decides():
+    functions = {"yield": lambda x: -x, "cost": lambda x: 9 - 0.5 * x}
+    objectives = (Objective("yield", "maximize"), Objective("cost", "limit", at_most=4.4))
+    history = History(measured([{"x": float(x)} for x in (0, 1, 2, 4, 5)], **functions))
+
+    (suggestion,) = BayesianPlanner(LINE, objectives).ask(history, [], n=1, seed=0)
+
+    assert suggestion.parameters["x"] > 8.5
+
+
+def test_an_observation_without_one_value_is_learnt_from_for_the_other():
+    objectives = (Objective("yield", "maximize"), Objective("cost", "limit", at_most=0.5))
+    both = measured(NINE[:2], **{"yield": lambda x: x, "cost": lambda x: x / 10})
+    only_cost = measured(NINE[2:], cost=lambda x: x / 10)
+    only_yield = measured([{"x": 9.5}], **{"yield": lambda x: x})
+
+    (suggestion,) = BayesianPlanner(LINE, objectives).ask(History((*both, *only_cost, *only_yield)), [], n=1, seed=0)
+
+    assert suggestion.metadata["n_observations"] == len(NINE)
+    assert suggestion.metadata["expected"]["cost"]["mean"] == pytest.approx(suggestion.parameters["x"] / 10, abs=0.05)
+    assert suggestion.parameters["x"] == pytest.approx(5.0, abs=0.4)
+
+
+def test_several_objectives_are_planned_together_and_each_is_predicted():
+    objectives = (Objective("yield", "maximize"), Objective("waste", "minimize"))
+    history = History(measured(NINE[::2], **{"yield": lambda x: x, "waste": lambda x: (x - 3) ** 2}))
+
+    (suggestion,) = BayesianPlanner(LINE, objectives).ask(history, [], n=1, seed=0)
+
+    assert suggestion.origin == "planner"
+    assert set(suggestion.metadata["expected"]) == {"yield", "waste"}
+    assert suggestion.parameters["x"] > 2.5  # below 3 more of one is more of the other as well
+
+
+# -- experiments that fail ---------------------------------------------------
+
+
+def after_failures(*kinds, **options):
+    """Return what is proposed on a line whose right half, which looks best, was tried once for each kind."""
+    seen = measured([{"x": float(x)} for x in (0, 1.5, 3, 4.2)], loss=lambda x: 30 - x)
+    refused = tuple(Refused({"x": x}, kind) for x, kind in zip((7.0, 10.0), kinds, strict=False))
+    (suggestion,) = BayesianPlanner(LINE, (LOSS,), **options).ask(History(seen, refused), [], n=1, seed=0)
+    return suggestion
+
+
+@pytest.mark.parametrize("kind", ["ValueError", "limit", "infeasible"])
+def test_where_experiments_fail_the_next_is_proposed_only_as_far_as_it_is_likely_to_succeed(kind):
+    boldly, carefully = after_failures(), after_failures(kind, kind)
+
+    assert boldly.parameters["x"] > 6
+    assert carefully.parameters["x"] < 5.6
+    assert carefully.metadata["chance"] > 0.6
+    assert "likely to succeed" in carefully.reason
+
+
+def test_failures_that_are_ignored_are_points_whose_values_are_not_known_yet():
+    suggestion = after_failures("ValueError", "ValueError", failures="ignore")
+
+    assert suggestion.parameters["x"] > after_failures("ValueError", "ValueError").parameters["x"]
+    assert suggestion.parameters["x"] not in (7.0, 10.0)
+    assert "chance" not in suggestion.metadata
+
+
+def test_a_failure_that_another_try_may_mend_says_nothing_of_its_region():
+    assert after_failures("retryable", "retryable").parameters == after_failures().parameters
+
+
+def test_the_very_point_of_such_a_failure_is_not_proposed_again():
+    steep = measured([{"x": float(x)} for x in (0, 2.5, 5, 7.5)], loss=lambda x: -x)
+    planner = BayesianPlanner(LINE, (LOSS,))
+    (first,) = planner.ask(History(steep), [], n=1, seed=0)
+
+    (second,) = planner.ask(History(steep, (Refused(first.parameters, "retryable"),)), [], n=1, seed=0)
+
+    assert not LINE.is_copy(second.parameters, [first.parameters])
+    assert second.parameters["x"] == pytest.approx(first.parameters["x"], abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "options", "mend"),
+    [
+        ((LOSS,), {"failures": "forget"}, '"avoid" or to "ignore"'),
+        ((LOSS,), {"noise": {"lost": 1.0}}, "The objectives are loss"),
+        ((LOSS,), {"noise": {"loss": -1.0}}, "a table of these"),
+        ((LOSS,), {"max_enumerated": -1}, "whole number"),
+        ((LOSS,), {"device": 1}, '"auto", "cpu" or "cuda"'),
+        ((Objective("cost", "limit", at_most=1.0),), {}, "another goal"),
+    ],
+    ids=["failures", "noise of nothing", "negative noise", "enumerated", "device", "only limits"],
+)
+def test_what_it_can_not_do_is_told_with_its_mend(objectives, options, mend):
+    with pytest.raises(PlannerError, match=mend):
+        BayesianPlanner(LINE, objectives, **options)
+
+
+def test_each_objective_may_have_a_noise_of_its_own():
+    objectives = (Objective("yield", "maximize"), Objective("cost", "limit", at_most=9.0))
+    history = History(measured(NINE, **{"yield": lambda x: x, "cost": lambda x: x}))
+
+    learnt = learning.learn(
+        LINE, objectives, history, noise={"yield": 0.5, "cost": "none"}, learns_failures=True, seed=0
+    )
+
+    first, second = learnt.modelled
+    assert first.process.variances[0] * first.data.scale**2 == pytest.approx(0.25)
+    assert second.process.variances[0] <= gp.LEAST_VARIANCE

@@ -4,7 +4,16 @@ import pytest
 from alchemy_async.errors import PlannerError
 from alchemy_async.planner.designs import METHODS, design
 from alchemy_async.planner.region import Region
-from alchemy_async.space import Categorical, Continuous, Discrete, Integer, LinearConstraint, Space
+from alchemy_async.space import (
+    Categorical,
+    Context,
+    Continuous,
+    Discrete,
+    Fixed,
+    Integer,
+    LinearConstraint,
+    Space,
+)
 
 SQUARE = Space((Continuous("x", low=-5, high=10), Continuous("y", low=0, high=15)))
 
@@ -159,3 +168,33 @@ def test_a_point_is_repaired_exactly_where_several_parameters_must_move():
     repaired = Region(space).repair({"a": 7.0, "b": 7.0, "c": 7.0})
 
     assert sorted(repaired.values()) == [0.0, 3.0, 7.0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_fixed_counts_in_constraints_and_is_not_moved_to_meet_them(method):
+    shares = (Continuous("a"), Continuous("b"), Fixed("c", of=Continuous("c"), at=0.3))
+    space = Space(shares, (LinearConstraint((("a", 1.0), ("b", 1.0), ("c", 1.0)), "equals", 1.0),))
+
+    points = design(space, method, 6, seed=1)
+
+    assert len(points) == 6
+    assert all(point["c"] == 0.3 and point["a"] + point["b"] == pytest.approx(0.7) for point in points)
+
+
+def test_a_constraint_on_nothing_but_what_is_fixed_leaves_everything_else_free():
+    bound = LinearConstraint((("c", 1.0),), "at_most", 0.5)
+    free = (Continuous("a"), Fixed("c", of=Continuous("c"), at=0.3))
+    broken = (Continuous("a"), Fixed("c", of=Continuous("c"), at=0.7))
+
+    assert len(design(Space(free, (bound,)), "sobol", 6, seed=1)) == 6
+    with pytest.raises(PlannerError, match=r"1 x c at most 0\.5"):
+        design(Space(broken, (bound,)), "sobol", 6, seed=1)
+
+
+def test_readings_stay_as_they_are_in_a_design():
+    reading = Context("humidity", of=Continuous("humidity", low=20, high=80), reading=41.5)
+
+    points = design(Space((*SQUARE.parameters, reading)), "lhs", 6, seed=1)
+
+    assert {point["humidity"] for point in points} == {41.5}
+    assert len({point["x"] for point in points}) == 6

@@ -24,6 +24,13 @@ class Fixed:
     def ask(self, history, pending, n, seed):
         return [Suggestion({"x": 0.25, "pid": os.getpid()})]
 
+class TellsItsThreads(Fixed):
+    def ask(self, history, pending, n, seed):
+        import numpy
+        from threadpoolctl import threadpool_info
+        most = max(pool["num_threads"] for pool in threadpool_info())
+        return [Suggestion({"x": 0.25}, metadata={"most": most})]
+
 class Dies(Fixed):
     def ask(self, history, pending, n, seed):
         os._exit(9)
@@ -134,3 +141,14 @@ def test_an_answer_that_only_the_planners_process_can_read_is_an_error_with_what
 
     assert answer.suggestions == ()
     assert "plain numbers and texts" in answer.error
+
+
+def test_its_libraries_reckon_with_one_thread_and_the_daemons_environment_stays(asker, recipe, monkeypatch):
+    import os
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+    answer = asker(recipe("TellsItsThreads"))()
+
+    assert answer.suggestions[0].metadata["most"] == 1
+    assert "OMP_NUM_THREADS" not in os.environ

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from alchemy_async.experiment import Suggestion
 from alchemy_async.planner_daemon.placing import place
-from alchemy_async.space import Categorical, Continuous, Space
+from alchemy_async.space import Categorical, Context, Continuous, Space
 
 SPACE = Space((Continuous("x", low=0.0, high=1.0),))
 
@@ -82,4 +82,14 @@ def test_copies_within_one_answer_are_offered_once():
     placement = placed(at(0.5, 0.5, 0.5004, 0.9), revisable=["e1"])
 
     assert [(name, to.parameters["x"]) for name, to in placement.revisions] == [("e1", 0.5)]
+    assert points(placement.additions) == [0.9]
+
+
+def test_a_suggestion_that_differs_in_a_reading_alone_from_something_running_is_a_copy():
+    humidity = Context("humidity", of=Continuous("humidity", low=20, high=80))
+    space = Space((Continuous("x", low=0.0, high=1.0), humidity))
+    suggestions = [Suggestion({"x": x, "humidity": 41.0}) for x in (0.5, 0.9)]
+
+    placement = place(suggestions, space=space, taken=[], held=[{"x": 0.5, "humidity": 50.0}], revisable=[], offered={})
+
     assert points(placement.additions) == [0.9]

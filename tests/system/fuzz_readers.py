@@ -6,6 +6,7 @@ an error that is not documented, a document accepted against its meaning, a mess
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -19,7 +20,7 @@ from types import SimpleNamespace
 from alchemy_async import locks
 from alchemy_async.cli import beats, staging
 from alchemy_async.clock import SimulatedClock
-from alchemy_async.config import CampaignSettings, load_campaign
+from alchemy_async.config import CampaignSettings, check_campaign, load_campaign
 from alchemy_async.config.templates import examples, template
 from alchemy_async.drivers import Context
 from alchemy_async.drivers.dataset import MODES, driver
@@ -378,6 +379,10 @@ class CampaignReader(Reader):
 
     form = "toml"
     wholes = tuple(text.encode() for text in (CAMPAIGN.format(budget=200), template(), *map(template, examples())))
+
+    def prepare(self):
+        with contextlib.suppress(SettingsError):  # which installed packages bring planners is looked up once
+            check_campaign({"planner": {"strategy": "nobody"}}, source="a strategy that nobody knows")
 
     def read_one(self, case):
         (self.place / "campaign.toml").write_bytes(case)

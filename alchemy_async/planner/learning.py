@@ -1,0 +1,133 @@
+"""Learning: from a history to what makes a point worth measuring.
+
+In:    space, objectives and history; what is known of the noise; whether failures teach.
+Out:   a model of each objective, the conditions that an experiment must meet, and the criterion made of them.
+Never: chooses a point, or drops an observation for what it does not tell of another objective.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from alchemy_async.experiment import History, Objective, optimised
+from alchemy_async.planner import gp
+from alchemy_async.planner.chances import Conditions, success
+from alchemy_async.planner.criteria import Criterion, Improvement, Modelled, Prediction
+from alchemy_async.planner.features import Features
+from alchemy_async.planner.growth import DEFAULT_LIMITS, Limits, Values, process_for
+from alchemy_async.planner.pareto import Hypervolume
+from alchemy_async.planner.training import Training, training
+from alchemy_async.space import Array, Space
+
+Noise = str | float
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a history taught.
+
+    Args:
+        modelled: Every objective that has a model, in the order of the settings.
+        conditions: What an experiment must meet.
+        criterion: What makes a point worth measuring.
+    """
+
+    modelled: tuple[Modelled, ...]
+    conditions: Conditions
+    criterion: Criterion
+
+    @property
+    def revision(self) -> str:
+        """Eight hex digits that differ as soon as data, noise or hyperparameters do."""
+        digest = hashlib.blake2b(digest_size=4)
+        for one in self.modelled:
+            for part in (one.process.x, one.process.y, one.process.variances, one.process.kernel.lengths):
+                digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+
+    @property
+    def n_observations(self) -> int:
+        """How many observations the model with the most has."""
+        return max(len(one.data.y) for one in self.modelled)
+
+    def predict(self, x: Array) -> list[dict[str, Prediction]]:
+        """Return what is expected of each modelled objective, limited ones too, at each point, shape ``(q, d)``."""
+        columns = [[(one.objective.name, found) for found in one.predict(x)] for one in self.modelled]
+        return [dict(row) for row in zip(*columns, strict=True)]
+
+
+def learn(
+    space: Space,
+    objectives: tuple[Objective, ...],
+    history: History,
+    *,
+    noise: Mapping[str, Noise],
+    learns_failures: bool,
+    seed: int,
+    bounds: Limits = DEFAULT_LIMITS,
+) -> Learnt | None:
+    """Return what a history taught; None where an objective that is to be optimised has no model yet.
+
+    Args:
+        space: The search space.
+        objectives: What is wanted; one at least is to be optimised.
+        history: Observations, each of which may lack an objective, and refused points.
+        noise: For each objective's name ``inferred``, ``none``, or the standard deviation of a measurement.
+        learns_failures: Whether refused points teach where experiments fail.
+        seed: Seed of the draws.
+        bounds: How much a model may hold, and where it is reckoned.
+
+    Raises:
+        NotPositiveDefiniteError: If a model can't be fitted.
+        PlannerError: If there is no such device.
+    """
+    found = {one.name: _model(space, one, history, noise[one.name], bounds) for one in objectives}
+    wanted = [found[one.name] for one in optimised(objectives)]
+    if any(one is None for one in wanted):
+        return None
+    modelled = tuple(one for one in found.values() if one is not None)
+    limits = [limit for limit in (one.condition() for one in modelled) if limit is not None]
+    succeeds = success(space, history) if learns_failures else None
+    conditions = Conditions([*limits, *([] if succeeds is None else [succeeds])])
+    best = [one for one in modelled if one.objective.is_optimised]
+    criterion = Improvement(best[0], conditions, seed) if len(best) == 1 else Hypervolume(best, seed, conditions)
+    return Learnt(modelled, conditions, criterion)
+
+
+def _model(space: Space, objective: Objective, history: History, noise: Noise, bounds: Limits) -> Modelled | None:
+    data = training(space, objective, history)
+    return None if data is None else Modelled(objective, data, modelled(space, data, noise, bounds))
+
+
+def modelled(space: Space, data: Training, noise: Noise, bounds: Limits = DEFAULT_LIMITS) -> gp.GaussianProcess:
+    """Return the model of one objective.
+
+    Args:
+        space: The search space.
+        data: What the model is shown.
+        noise: ``inferred``, ``none``, or a standard deviation in the objective's unit.
+        bounds: How much it may hold, and where it is reckoned.
+
+    Raises:
+        NotPositiveDefiniteError: If no hyperparameters fit.
+        PlannerError: If there is no such device.
+    """
+    features = Features(space)
+    values = Values(features(data.x), data.y, _variances(data, noise), features.categorical)
+    try:
+        process = process_for(values, data.came, bounds)
+    except gp.NotPositiveDefiniteError:  # copies that differ more than the noise they are given
+        process = process_for(replace(values, variances=None), data.came, bounds)
+    return features.over_unit_cube(process)
+
+
+def _variances(data: Training, noise: Noise) -> Array | None:
+    """Return the known noise variance of each standardised value; None where it is to be inferred."""
+    if noise == "inferred":
+        return None if data.sems is None else data.sems**2
+    known = 0.0 if noise == "none" else float(noise) / data.scale
+    return np.full(len(data.y), known**2)
