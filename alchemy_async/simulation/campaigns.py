@@ -80,7 +80,7 @@ def simulate(wish: Wish, show: Callable[[dict[str, Any]], None] = lambda _: None
     settings = _settings(wish, path)
     folder = path.resolve().parent
     durations = parse(wish.durations, folder)
-    driver = _driver(wish.function, folder)
+    driver = _driver(wish.function, settings, folder)
     runs = []
     for seed in wish.seeds:
         runs.append({"seed": seed, **_run(wish, settings, driver, durations, folder, seed)})
@@ -127,9 +127,12 @@ def _read(path: Path) -> dict[str, Any]:
         raise SettingsError(str(path), [Mistake(path.name, f"is not TOML: {error}", mend)]) from None
 
 
-def _driver(function: str, folder: Path) -> Driver:
+def _driver(function: str, settings: CampaignSettings, folder: Path) -> Driver:
+    """Return what is measured, with the options that a worker group of the campaign gives the same driver."""
+    groups = [group.options for group in settings.workers if group.driver == function]
+    options = {key: value for key, value in (groups[0] if groups else {}).items() if key != "durations"}
     try:
-        driver = load_driver(function, {}, folder)
+        driver = load_driver(function, options, folder)
     except DriverError as error:
         raise DriverError(f"--function is loaded as the driver of a worker is, and {error}") from error
     connect = getattr(driver, "connect", None)
@@ -177,7 +180,7 @@ def _check_that_something_came(lab: Lab, function: str) -> None:
         first = errors[0]
         said = "" if first is None else first.in_short()
         raise SimulationError(
-            f"None of {len(errors)} experiments was completed. {function} said first: {said}. Mend it."
+            f"None of {len(errors)} experiments was completed. {function} said first: {said.rstrip('.')}."
         )
     complaints = [asked.error for asked in lab.asker.asked]
     if complaints and all(complaints):

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from alchemy_async.cli.console import Commands
 from alchemy_async.cli.simulate import simulate as command
+from alchemy_async.config.templates import template
 from alchemy_async.errors import DriverError, FolderError, SettingsError
 from alchemy_async.simulation import SimulationError
 from alchemy_async.simulation.campaigns import Wish, simulate
@@ -58,6 +59,15 @@ def test_an_experiment_in_which_the_function_raises_has_failed_and_is_not_in_the
 def test_a_function_that_always_raises_is_told_in_its_own_words(campaign):
     with pytest.raises(SimulationError, match=r"None of 20 experiments .* the tube is blocked"):
         run(campaign, "broken")
+
+
+def test_a_driver_that_the_campaign_names_has_its_options_there_and_no_durations_of_its_own(tmp_path):
+    (tmp_path / "campaign.toml").write_text(template("branin").replace("seed", "# seed"))
+
+    (one,) = simulate(Wish(tmp_path, "olympus:Branin", strategy="sobol", budget=5))["runs"]
+
+    assert len(one["trace"]) == 5
+    assert one["makespan_s"] >= 10  # of two rounds of 5 s at least
 
 
 def test_a_campaign_that_nothing_ends_is_refused(campaign):
