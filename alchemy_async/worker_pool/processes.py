@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from multiprocess.context import ForkServerContext, SpawnContext
 
 _HAS_SERVER = sys.platform == "linux"
 _PRELOAD = [f"alchemy_async.worker_pool.{room}" for room in ("worker", "post", "life")]
+
+_DELAYS_S = (0.02, 0.1, 0.5)  # between tries
 
 _CONTEXT: Any = ForkServerContext() if _HAS_SERVER else SpawnContext()
 
@@ -37,12 +40,27 @@ def prepare() -> None:
 
 
 def start(target: Callable[..., None], *args: object, name: str) -> Any:  # noqa: ANN401 - multiprocess has no types
-    """Start a process; what is passed on is pickled."""
-    prepare()  # a server that was killed is followed by another
-    process = _CONTEXT.Process(target=target, args=args, name=name)
-    with _without_main(), _without_interrupts():
-        process.start()
-    return process
+    """Start a process; what is passed on is pickled.
+
+    A server that was killed is followed by another. One that dies at this very
+    moment still counts as running for some milliseconds, and starts nothing.
+
+    Raises:
+        OSError: If no server starts it, or the system has no room for one more.
+    """
+    delays_s = list(_DELAYS_S)
+    while True:
+        process = _CONTEXT.Process(target=target, args=args, name=name)
+        try:
+            prepare()
+            with _without_main(), _without_interrupts():
+                process.start()
+        except (EOFError, ConnectionError, FileNotFoundError) as error:
+            if not delays_s:
+                raise ChildProcessError(f"{name} can't be started: the process that starts others died") from error
+            time.sleep(delays_s.pop(0))
+        else:
+            return process
 
 
 @contextmanager
