@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -139,16 +139,18 @@ def show(document: Mapping[str, Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     trials = document["n_trials"]
     console.print(f"{trials['there']} of {trials['wanted']} trials are there.", highlight=False)
-    for table in tables(document):
-        console.print(table)
+    for one in tables(document):
+        console.print(one)
     for failure in document["failures"]:
         console.print(f"not measured: {failure['what']}: {failure['why']}", style="red", markup=False)
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
     """Return the tables of a document; a part that was not measured has none."""
+    from alchemy_async.cli.bench_view import table
+
     found = [
-        _table(
+        table(
             ("Problem", "workers", "planner", "trials", "regret p50", "p25", "p75", "ask wall p50 s", "p95 s",
              "CPU p50 s", "asks", "copies", "nearest pending"),
             (
@@ -158,7 +160,7 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
                 for row in document["problems"]
             ),
         ),
-        _table(
+        table(
             ("Ours against", "workers", "on", "pairs", "wins", "losses", "log10 ratio", "95 % upper bound"),
             (
                 (row["peer"], row["n_workers"], row["problem"] or ("all exact" if row["is_exact"] else "all"),
@@ -173,9 +175,9 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
     if document.get("schedule"):
         keys = ("n_workers", "n_seeds", "utilisation", "utilisation_ratio", "speed_up")
         heads = ("Schedule, workers", "seeds", "utilisation", "of that without latency", "times quicker than batches")
-        found.append(_table(heads, (tuple(row[key] for key in keys) for row in document["schedule"])))
+        found.append(table(heads, (tuple(row[key] for key in keys) for row in document["schedule"])))
     goals = ((goal["goal"], goal["figure"], goal["limit"], _verdict(goal)) for goal in document["goals"])
-    return [*found, _table(("Goal", "figure", "limit", ""), goals)]
+    return [*found, table(("Goal", "figure", "limit", ""), goals)]
 
 
 def _verdict(goal: Mapping[str, Any]) -> str:
@@ -183,8 +185,10 @@ def _verdict(goal: Mapping[str, Any]) -> str:
 
 
 def _latencies(head: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    from alchemy_async.cli.bench_view import table
+
     heads = (head, "n", "planner", "asks", "wall p50 ms", "p95 ms", "CPU p50 ms", "p95 ms", "first ms")
-    return _table(
+    return table(
         heads,
         (
             (row["problem"], row["n"], row["contender"], row["n_asks"], row["wall_ms"]["p50"], row["wall_ms"]["p95"],
@@ -192,23 +196,3 @@ def _latencies(head: str, rows: Sequence[Mapping[str, Any]]) -> Table:
             for row in rows
         ),
     )  # fmt: skip
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table()
-    for k, head in enumerate(heads):
-        table.add_column(head, justify="left" if k == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(_number(value)) for value in row))
-    return table
-
-
-def _number(value: object) -> str:
-    if value is None:
-        return "-"
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

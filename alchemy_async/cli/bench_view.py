@@ -37,8 +37,8 @@ def show(document: Document, console: Console | None = None) -> None:
         f"SQLite {place['sqlite']}; {place['file_system']} under {place['folder']}",
         highlight=False,
     )
-    for table in tables(document):
-        console.print(table)
+    for one in tables(document):
+        console.print(one)
     for failure in document["failures"]:
         console.print(f"not measured: {failure['what']}: {failure['why']}", style="red", markup=False)
     console.print(f"{document['wall_s']:.0f} s in all.", highlight=False)
@@ -53,13 +53,14 @@ def tables(document: Document) -> list[Table]:
     return [*found, _goals(document["goals"])]
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    table = Table()
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """Return a table whose first column is text."""
+    made = Table()
     for k, head in enumerate(heads):
-        table.add_column(head, justify="left" if k == 0 else "right", overflow="fold")
+        made.add_column(head, justify="left" if k == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(number(value)) for value in row))
-    return table
+        made.add_row(*(escape(number(value)) for value in row))
+    return made
 
 
 def number(value: object) -> str:
@@ -80,7 +81,7 @@ def _floor(floor: Mapping[str, Any]) -> Table:
         for kind, found in floor.items()
     ]
     heads = ("Floor: bare disk", "per s", "p50 ms", "p99 ms", "max ms", "p50 of quietest", "of noisiest sample")
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _span(medians: Sequence[float]) -> tuple[float | None, float | None]:
@@ -90,7 +91,7 @@ def _span(medians: Sequence[float]) -> tuple[float | None, float | None]:
 def _throughput(rows: Sequence[Mapping[str, Any]]) -> Table:
     heads = ("Throughput, workers", "durable", "jobs", "jobs/s", "of floor", "turnaround p50 ms", "p99 ms", "max ms",
              "> 500 ms", "note")  # fmt: skip
-    return _table(
+    return table(
         heads,
         [
             (
@@ -106,30 +107,30 @@ def _throughput(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _turnaround(found: Mapping[str, Any]) -> Table:
     heads = ("Turnaround, workers", "n", "p50 ms", "p99 ms", "max ms", "> 500 ms", "jobs/s", "note")
     row = (found["n_workers"], found["n"], *(found[key] for key in _TURNAROUND), found["jobs_per_s"], found["note"])
-    return _table(heads, [row])
+    return table(heads, [row])
 
 
 def _backlog(rows: Sequence[Mapping[str, Any]]) -> Table:
     keys = ("n_waiting", "planner_cpu_ms_per_job", "cost_ratio", "jobs_per_s", "seconds_per_job_ratio")
     heads = ("Backlog, waiting", "planner's CPU ms/job", "ratio", "jobs/s, 3 workers", "ratio of s/job")
-    return _table(heads, [tuple(row[key] for key in keys) for row in rows])
+    return table(heads, [tuple(row[key] for key in keys) for row in rows])
 
 
 def _restart(found: Mapping[str, Any]) -> Table:
     keys = ("restart_s", "bare_read_s", "python_start_s", "import_s", "ratio", "ratio_without_imports", "first_start_s")
     heads = (f"Restart, {found['n_waiting']} waiting", "s")
-    return _table(heads, [(key.removesuffix("_s").replace("_", " "), found[key]) for key in keys])
+    return table(heads, [(key.removesuffix("_s").replace("_", " "), found[key]) for key in keys])
 
 
 def _idle(found: Mapping[str, Any]) -> Table:
     rows = [*found["each_percent_of_a_core"].items(), ("all", found["all_percent_of_a_core"])]
-    return _table((f"Idle for {found['seconds']:.0f} s", "% of a core"), rows)
+    return table((f"Idle for {found['seconds']:.0f} s", "% of a core"), rows)
 
 
 def _memory(found: Mapping[str, Any]) -> Table:
     keys = ("pss_mb", "private_mb", "rss_mb")
     rows = [(role, *(one[key] for key in keys)) for role, one in found["each"].items()]
-    return _table(("Memory", "PSS MB", "private MB", "RSS MB"), rows)
+    return table(("Memory", "PSS MB", "private MB", "RSS MB"), rows)
 
 
 def _start(found: Mapping[str, Any]) -> Table:
@@ -138,7 +139,7 @@ def _start(found: Mapping[str, Any]) -> Table:
         ("bare spawn of 3 that import the same driver", found["bare_spawn_s"]),
         ("ratio", found["ratio"]),
     ]
-    return _table(("Start", "s"), rows)
+    return table(("Start", "s"), rows)
 
 
 def _rates(document: Document) -> Table:
@@ -152,12 +153,12 @@ def _rates(document: Document) -> Table:
          row["missing"] or row.get("note", ""))
         for row in rows
     ]  # fmt: skip
-    return _table(heads, shown)
+    return table(heads, shown)
 
 
 def _goals(goals: Sequence[Mapping[str, Any]]) -> Table:
     rows = [(goal["goal"], goal["figure"], goal["limit"], "met" if goal["is_met"] else "NOT MET") for goal in goals]
-    return _table(("Goal", "figure", "limit", ""), rows)
+    return table(("Goal", "figure", "limit", ""), rows)
 
 
 _TABLES: dict[str, Callable[[Any], Table]] = {

@@ -378,3 +378,38 @@ def test_each_objective_may_have_a_noise_of_its_own():
     first, second = learnt.modelled
     assert first.process.variances[0] * first.data.scale**2 == pytest.approx(0.25)
     assert second.process.variances[0] <= gp.LEAST_VARIANCE
+
+
+# -- what is told of the model ------------------------------------------------
+
+
+def test_the_digest_of_the_model_differs_with_what_is_known_and_not_with_its_order():
+    seen = measured([{"x": float(x)} for x in (0, 2, 3, 5, 8, 9)], loss=lambda x: (x - 4) ** 2)
+    histories = (History(seen), History(seen[::-1]), History(seen[:-1]))
+
+    known, turned, less = (
+        BayesianPlanner(LINE, (LOSS,)).ask(history, [], n=1, seed=0)[0].metadata["model_revision"]
+        for history in histories
+    )
+
+    assert known == turned
+    assert known != less
+
+
+def test_a_category_that_nobody_tried_is_expected_to_be_like_those_with_similar_descriptors():
+    options = ("a", "b", "c", "d", "e")
+    solvent = Categorical("solvent", options=options, descriptors=tuple((float(k),) for k in range(5)))
+    space = Space((Continuous("t"), solvent))
+    seen = [
+        Observed({"t": t, "solvent": name}, {"loss": 10.0 * options.index(name) + t})
+        for name in "abde"
+        for t in (0.0, 0.5, 1.0)
+    ]
+
+    learnt = learning.learn(
+        space, (LOSS,), History(tuple(seen)), noise={"loss": "inferred"}, learns_failures=True, seed=0
+    )
+
+    (expected,) = learnt.predict(space.to_unit([{"t": 0.5, "solvent": "c"}]))
+    assert expected["loss"].mean == pytest.approx(20.5, abs=3)
+    assert expected["loss"].sd < 5

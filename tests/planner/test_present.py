@@ -2,6 +2,7 @@ import pytest
 
 from alchemy_async.experiment import History, Objective, Observed
 from alchemy_async.planner.bayesian import BayesianPlanner
+from alchemy_async.planner.load import load_planner
 from alchemy_async.planner.present import PresentPlanner, readings
 from alchemy_async.planner.space_filling import SobolPlanner
 from alchemy_async.space import Context, Continuous, Space
@@ -44,3 +45,11 @@ def test_a_reading_outside_the_bounds_is_taken_as_it_is():
 
     assert suggestion.parameters["humidity"] == 86.0
     assert SPACE.check(suggestion.parameters) == suggestion.parameters
+
+
+def test_a_planner_that_is_loaded_by_name_asks_at_the_newest_reading():
+    loaded = load_planner("bayesian", SPACE, (LOSS,), {})
+
+    (suggestion,) = loaded.ask(History((*SEEN, observed(5.2, 74.0))), [], n=1, seed=0)
+
+    assert suggestion.parameters["humidity"] == 74.0

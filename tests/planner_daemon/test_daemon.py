@@ -5,8 +5,9 @@ import json
 import pytest
 
 from alchemy_async.clock import to_wire
-from alchemy_async.errors import FolderError
+from alchemy_async.errors import FolderError, RuleError
 from alchemy_async.experiment import AttemptKey, QueueState, State, Status, Suggestion, WorkerState
+from alchemy_async.planner_daemon.run import run_planner
 
 from .conftest import LateAsker
 
@@ -103,6 +104,24 @@ def test_every_ask_is_told_what_is_running_and_the_newest_observation(lab):
     history, pending, _, _ = here.planner.questions[-1]
     assert running.parameters in pending
     assert measured.parameters in [observed.parameters for observed in history.observations]
+
+
+def test_with_a_suggestion_is_kept_what_was_pending_when_it_was_asked_for(lab):
+    here = lab(n_initial=2, look_ahead=1, budget="experiments = 20")
+    first, second = here.worker("w-1"), here.worker("w-2")
+    here.step()
+    here.run_one(first)
+    here.run_one(second)
+    here.step()
+    running = here.claim(first)
+    here.run_one(second)
+
+    here.step()
+
+    asked = [here.ledger.metadata(found.id) for found in here.ledger.revisable()]
+    assert asked
+    assert all(running.key.experiment in metadata["pending"] for metadata in asked)
+    assert all(metadata["asked_at"] and metadata["ask_s"] >= 0 for metadata in asked)
 
 
 def test_each_completion_revises_what_is_still_queued(lab):
@@ -553,3 +572,16 @@ def test_a_failure_is_logged_with_what_went_wrong(lab, caplog):
 
     (line,) = [record for record in caplog.records if "status=failed" in record.message]
     assert (line.levelname, "(pump: why)" in line.message) == ("WARNING", True)
+
+
+def test_a_rule_that_is_not_there_is_told_before_anything_is_written(lab):
+    here = lab()
+    campaign = here.folder.parent / "ruled"
+    campaign.mkdir()
+    text = (here.folder / "campaign.toml").read_text()
+    (campaign / "campaign.toml").write_text(text + '\n[[constraints]]\nfunction = "nowhere:is_possible"\n')
+
+    with pytest.raises(RuleError, match="nowhere"):
+        run_planner(campaign)
+
+    assert [path.name for path in campaign.iterdir()] == ["campaign.toml"]
