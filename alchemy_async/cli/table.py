@@ -63,9 +63,10 @@ def rows(ledger: Ledger, settings: CampaignSettings, *, with_all: bool = False) 
     workers = {attempt.key: attempt.worker for attempt in ledger.held()}
     for experiment in experiments:
         found = outcomes.get(experiment.id, [])
-        decisive = [one for one in found if one["role"] == "result" and one["status"] == experiment.state]
-        worker = workers.get(experiment.key, "")
-        yield _row(settings, experiment, str(experiment.state), decisive[-1] if decisive else {"worker": worker}, best)
+        decisive = [one for one in found if one["role"] in ("result", "outlier") and one["status"] == experiment.state]
+        last = decisive[-1] if decisive else {"worker": workers.get(experiment.key, "")}
+        status = "outlier" if last.get("role") == "outlier" else str(experiment.state)
+        yield _row(settings, experiment, status, last, best)
         for outcome in found:
             if outcome["role"] in extra:
                 yield _row(settings, experiment, outcome["role"], outcome, best)

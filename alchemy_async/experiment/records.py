@@ -123,7 +123,11 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at an experiment, as the ledger has it; ``parameters`` are those that were taken."""
+    """One try at an experiment, as the ledger has it; ``parameters`` are those that were taken.
+
+    ``lease_s`` and ``beat`` speak of an attempt whose holder beats in the ledger itself; None
+    where it beats in the folder.
+    """
 
     key: AttemptKey
     state: AttemptState
@@ -134,6 +138,8 @@ class Attempt:
     pid: int = 0
     idempotent: bool = False
     ending: str = ""
+    lease_s: float | None = None
+    beat: int = 0
 
 
 @dataclass(frozen=True)

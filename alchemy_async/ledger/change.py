@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from alchemy_async.clock import to_wire
-from alchemy_async.errors import BudgetError, IllegalTransitionError
+from alchemy_async.errors import IllegalTransitionError
 from alchemy_async.experiment import (
     TERMINAL,
     Attempt,
@@ -26,7 +26,7 @@ from alchemy_async.experiment import (
     Status,
 )
 from alchemy_async.ledger import rows
-from alchemy_async.ledger.writing import Writer
+from alchemy_async.ledger.wishes import Wishes
 from alchemy_async.space import Point
 
 MAX_ATTEMPTS = 3  # tries that the planner gives an experiment by itself; a person may add more
@@ -42,7 +42,7 @@ class Ingested(StrEnum):
     CONFLICT = "conflict"  # another result under the same name: kept, out of the model
 
 
-class Change(Writer):
+class Change(Wishes):
     """One transaction's worth of changes; made by `Ledger.change`."""
 
     # -- experiments -------------------------------------------------------
@@ -103,29 +103,30 @@ class Change(Writer):
         self._db.execute("INSERT INTO points VALUES (?, ?)", (experiment, text))
         self.note("revised", found.key, parameters=dict(parameters), reason=reason)
 
-    def move(self, experiment: str, priority: float) -> None:
-        """Give a queued experiment another priority; the highest goes first.
+    def list_attempts(self, keys: Sequence[AttemptKey]) -> set[AttemptKey]:
+        """Remember that these attempts stand in a published queue, so that their claims are looked up.
 
-        Raises:
-            IllegalTransitionError: If it is not queued.
+        Returns:
+            Those that somebody has taken or changed meanwhile, and that may not be published.
         """
-        found = self._experiment(experiment)
-        self._expect(found, {State.QUEUED}, "moved", "Only a queued experiment can be moved.")
-        self._db.execute("UPDATE experiments SET priority = ? WHERE id = ?", (priority, experiment))
-        self.note("moved", found.key, priority=priority)
-
-    def list_attempts(self, keys: Sequence[AttemptKey]) -> None:
-        """Remember that these attempts stand in a published queue, so that their claims are looked up."""
-        self._db.executemany(
-            "UPDATE attempts SET is_listed = 1 WHERE experiment = ? AND attempt = ? AND NOT is_listed"
-            " AND state = 'queued'",
-            [(key.experiment, key.attempt) for key in keys],
-        )
+        gone = set()
+        for key in keys:
+            changed = self._db.execute(
+                "UPDATE attempts SET is_listed = 1 WHERE experiment = ? AND attempt = ? AND state = 'queued'",
+                (key.experiment, key.attempt),
+            )
+            if changed.rowcount != 1:
+                gone.add(key)
+        return gone
 
     # -- what workers say --------------------------------------------------
 
-    def claim(self, claim: Claim) -> bool:
+    def claim(self, claim: Claim, *, lease_s: float | None = None) -> bool:
         """Take note of a claim; False if the attempt was known to be claimed or has ended.
+
+        Args:
+            claim: The claim.
+            lease_s: How long it lives without a beat in the ledger; None: its worker beats in the folder.
 
         Raises:
             UnknownExperimentError: If there is no such attempt.
@@ -136,8 +137,8 @@ class Change(Writer):
         taken = rows.to_text(claim.parameters or attempt.parameters)
         self._db.execute(
             "UPDATE attempts SET state = 'running', parameters = ?, worker = ?, instance = ?, host = ?, pid = ?,"
-            " idempotent = ?, claimed_at = ?, is_listed = 1 WHERE experiment = ? AND attempt = ?",
-            (taken, claim.worker, claim.instance, claim.host, claim.pid, int(claim.idempotent), self._now(),
+            " idempotent = ?, claimed_at = ?, lease_s = ?, is_listed = 1 WHERE experiment = ? AND attempt = ?",
+            (taken, claim.worker, claim.instance, claim.host, claim.pid, int(claim.idempotent), self._now(), lease_s,
              claim.key.experiment, claim.key.attempt),
         )  # fmt: skip
         self._db.execute("UPDATE tallies SET n = n + 1 WHERE name = 'starts'")
@@ -261,62 +262,21 @@ class Change(Writer):
         self.note("revived", key, worker=attempt.worker)
         return True
 
-    # -- what people and the planner decide --------------------------------
+    def beat(self, key: AttemptKey) -> bool:
+        """Take note that whoever holds an attempt lives; False if nobody does any more."""
+        changed = self._db.execute(
+            "UPDATE attempts SET beat = beat + 1 WHERE experiment = ? AND attempt = ? AND state = 'running'"
+            " AND lease_s IS NOT NULL",
+            (key.experiment, key.attempt),
+        )
+        return changed.rowcount == 1
 
-    def requeue(self, experiment: str) -> AttemptKey:
-        """Offer an interrupted experiment again, because a person says so.
+    # -- replies -----------------------------------------------------------
 
-        Raises:
-            IllegalTransitionError: If it is not interrupted.
-            BudgetError: If no start is left.
-        """
-        found = self._experiment(experiment)
-        mend = "Stage its parameters again to measure it once more." if found.state in TERMINAL else "Wait for it."
-        self._expect(found, {State.INTERRUPTED}, "queued again", f"Only an interrupted experiment can. {mend}")
-        if self._n_starts_left() <= 0:
-            raise BudgetError(f"{experiment} can't be queued again: no start is left. Raise budget.max_started.")
-        return self._offer_again(found, "a person asked for it")
+    def remember(self, key: str, request: str, status: int, body: str) -> None:
+        """Keep a reply under the key of its request, so that a repetition is answered alike."""
+        self._db.execute("INSERT INTO replies VALUES (?, ?, ?, ?, ?)", (key, request, status, body, self._now()))
 
-    def abandon(self, experiment: str, why: str = "a person said so") -> None:
-        """Give an interrupted experiment up; its place goes back to the budget.
-
-        Raises:
-            IllegalTransitionError: If it is not interrupted.
-        """
-        found = self._experiment(experiment)
-        self._expect(found, {State.INTERRUPTED}, "abandoned", "Only an interrupted experiment can; try `cancel`.")
-        self._set_state(found, State.ABANDONED)
-        self.note("abandoned", found.key, why=why)
-
-    def request_cancel(self, experiment: str) -> State:
-        """Ask for a queued experiment to be withdrawn, or a running one to be stopped; return its state.
-
-        Raises:
-            IllegalTransitionError: If it is neither.
-        """
-        found = self._experiment(experiment)
-        mend = "Use `requeue` or `abandon`." if found.state is State.INTERRUPTED else "It has ended."
-        self._expect(found, {State.QUEUED, State.RUNNING}, "cancelled", mend)
-        self._db.execute("UPDATE experiments SET is_cancelling = 1 WHERE id = ?", (experiment,))
-        self.note("cancel_requested", found.key)
-        return found.state
-
-    def withdrawn(self, key: AttemptKey, why: str, *, keep: bool = False) -> None:
-        """Take note that nobody can start this attempt any more.
-
-        Args:
-            key: A queued attempt whose claim the planner linked, or that was never listed.
-            why: For the record.
-            keep: Offer the experiment again under its next attempt, when the queue opens again.
-        """
-        attempt, experiment = self._attempt(key), self._experiment(key.experiment)
-        if attempt.state is not AttemptState.QUEUED:
-            return
-        self._end_attempt(key, "withdrawn")
-        if experiment.attempt != key.attempt or experiment.state is not State.QUEUED:
-            self.note("withdrawn", key, why=why)
-        elif keep:
-            self._offer_again(experiment, why)
-        else:
-            self._set_state(experiment, State.CANCELLED)
-            self.note("cancelled", key, why=why)
+    def forget_replies(self, before: str) -> None:
+        """Drop replies that were given before a time."""
+        self._db.execute("DELETE FROM replies WHERE at < ?", (before,))

@@ -2,7 +2,7 @@
 
 In:    an open ledger's connection.
 Out:   measurements and refused points, oldest first; how many there are.
-Never: reads an outcome twice: outcomes are only ever added.
+Never: reads an outcome twice, unless one was corrected: outcomes are only ever added.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ class Learnt:
         self._read_to = 0
         self._n_counted = 0
         self._counted_to = 0
+        self._n_corrections = 0
         self._refused: tuple[Refused, ...] = ()
 
     def history(self) -> History:
         """Return every measurement, replicates included, and every point that brought none, oldest first."""
+        self._heed_corrections()
         found = self._db.execute(
-            f"SELECT id, parameters, measured, sems FROM outcomes WHERE id > ? AND {_USED} ORDER BY id",  # noqa: S608 - a constant
+            f"SELECT id, parameters, measured, sems FROM measurements WHERE id > ? AND {_USED} ORDER BY id",  # noqa: S608 - a constant
             (self._read_to,),
         ).fetchall()
         since = [
@@ -48,14 +50,30 @@ class Learnt:
 
     def n_observations(self) -> int:
         """Return how many measurements the model may use."""
+        self._heed_corrections()
         n, last = self._db.execute(
-            f"SELECT count(*), max(id) FROM outcomes WHERE id > ? AND {_USED}",  # noqa: S608 - a constant
+            f"SELECT count(*), max(id) FROM measurements WHERE id > ? AND {_USED}",  # noqa: S608 - a constant
             (self._counted_to,),
         ).fetchone()
         if n and not self._db.in_transaction:
             self._n_counted, self._counted_to = self._n_counted + n, last
             return self._n_counted
         return self._n_counted + int(n)
+
+    def version(self) -> int:
+        """Return a number that grows whenever the history changes, be it by a correction."""
+        corrections = 2 * self._count_corrections()  # each may take one measurement away
+        return self.n_observations() + self.n_refused() + corrections
+
+    def _count_corrections(self) -> int:
+        return int(self._db.execute("SELECT coalesce(max(id), 0) FROM corrections").fetchone()[0])
+
+    def _heed_corrections(self) -> None:
+        """Forget what was read, if any of it has been corrected since."""
+        n = self._count_corrections()
+        if n != self._n_corrections:
+            self._observed, self._read_to, self._n_counted, self._counted_to = [], 0, 0, 0
+            self._n_corrections = 0 if self._db.in_transaction else n  # a rollback may take the correction back
 
     def n_refused(self) -> int:
         """Return how many experiments brought nothing: failed or infeasible."""

@@ -25,8 +25,8 @@ from alchemy_async.ledger.reading import Reader
 class Ledger(Reader):
     """The durable record of one campaign.
 
-    One object belongs to one thread. Any number of processes may read, and
-    short-lived ones may write, while the planner daemon runs.
+    One object belongs to one thread, or if it is ``shared`` to one at a time. Any
+    number of processes may read, and short-lived ones may write, while the planner daemon runs.
 
     Args:
         connection: An open connection, as `schema.connect` makes it.
@@ -39,7 +39,14 @@ class Ledger(Reader):
 
     @classmethod
     def create(
-        cls, path: Path, *, name: str, study: Mapping[str, Any], durable: bool = True, clock: Clock | None = None
+        cls,
+        path: Path,
+        *,
+        name: str,
+        study: Mapping[str, Any],
+        durable: bool = True,
+        clock: Clock | None = None,
+        shared: bool = False,
     ) -> Self:
         """Open the ledger of a campaign, and begin it if there is none.
 
@@ -49,23 +56,24 @@ class Ledger(Reader):
             study: What may not change once there are results: parameters, objectives, constraints.
             durable: Whether each change waits for the disk; without it a power cut may lose the last ones.
             clock: For the times of events.
+            shared: Whether several threads use it, one at a time.
 
         Raises:
             LedgerError: If it can't be opened, or belongs to another study.
         """
-        ledger = cls(schema.connect(path, create=True, durable=durable), clock)
+        ledger = cls(schema.connect(path, create=True, durable=durable, shared=shared), clock)
         with ledger._closed_on_error(path):
             ledger._begin(path, name, study)
         return ledger
 
     @classmethod
-    def open(cls, path: Path, *, clock: Clock | None = None) -> Self:
-        """Open a ledger that exists.
+    def open(cls, path: Path, *, durable: bool = True, clock: Clock | None = None, shared: bool = False) -> Self:
+        """Open a ledger that exists, whatever study it belongs to.
 
         Raises:
             LedgerError: If there is none, or it can't be read.
         """
-        ledger = cls(schema.connect(path, create=False), clock)
+        ledger = cls(schema.connect(path, create=False, durable=durable, shared=shared), clock)
         with ledger._closed_on_error(path):
             if ledger.meta("campaign") is None:
                 raise LedgerError(f"{path} is empty: the campaign was never started. `alchemy-async plan` starts it.")
@@ -112,8 +120,16 @@ class Ledger(Reader):
         self.close()
 
     @contextmanager
-    def change(self) -> Iterator[Change]:
-        """Open a transaction; all of it is durable when the block ends, or none of it happened."""
+    def change(self, *, waits: bool = True) -> Iterator[Change]:
+        """Open a transaction; all of it is durable when the block ends, or none of it happened.
+
+        Args:
+            waits: Whether the end waits for the disk; without, a power cut may take it back.
+        """
+        if not waits:
+            with self._hasty(), self.change() as change:
+                yield change
+            return
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield Change(self._db, self._clock)
@@ -126,6 +142,16 @@ class Ledger(Reader):
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+
+    @contextmanager
+    def _hasty(self) -> Iterator[None]:
+        """Let a commit be in memory alone for a while."""
+        before = int(self._db.execute("PRAGMA synchronous").fetchone()[0])
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            self._db.execute(f"PRAGMA synchronous = {before}")
 
 
 def planner_lock(path: Path) -> Path:

@@ -59,7 +59,7 @@ def best(connection: sqlite3.Connection, objectives: Sequence[Objective]) -> Bes
     broken, beyond = _breaches(objectives)
     value = f"v{list(objectives).index(objective)}"
     row = connection.execute(
-        f"WITH found AS (SELECT id, experiment, parameters, {columns} FROM outcomes"  # noqa: S608 - numbers only
+        f"WITH found AS (SELECT id, experiment, parameters, {columns} FROM measurements"  # noqa: S608 - numbers only
         " WHERE status = 'completed' AND role IN ('result', 'replicate'))"
         f" SELECT experiment, parameters, {value} AS value, {broken} AS broken, {beyond} AS beyond FROM found"
         f" WHERE value IS NOT NULL ORDER BY broken, beyond, {_score(objective, value)} DESC, id LIMIT 1",

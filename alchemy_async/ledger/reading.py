@@ -84,6 +84,13 @@ class Reader:
         found = self._db.execute(f"SELECT * FROM experiments WHERE state IN ({marks}) ORDER BY number", wanted)  # noqa: S608 - only question marks
         return [rows.experiment(row) for row in found]
 
+    def waiting(self) -> list[Experiment]:
+        """Return all that is queued and that nobody wants cancelled, the first to be run first."""
+        found = self._db.execute(
+            "SELECT * FROM experiments WHERE state = 'queued' AND NOT is_cancelling ORDER BY priority DESC, number"
+        )
+        return [rows.experiment(row) for row in found]
+
     def added_after(self, number: int) -> list[Experiment]:
         """Return the experiments with a larger number, by number."""
         found = self._db.execute("SELECT * FROM experiments WHERE number > ? ORDER BY number", (number,))
@@ -179,6 +186,15 @@ class Reader:
         )
         return [AttemptKey(row["experiment"], row["attempt"]) for row in found]
 
+    def queue_version(self) -> int:
+        """Return a number that grows whenever what is queued changes, in order or in content."""
+        return int(self._db.execute("SELECT n FROM counters WHERE name = 'queue'").fetchone()[0])
+
+    def reply(self, key: str) -> tuple[str, int, str] | None:
+        """Return request, status and body of a reply that was remembered under a key, or None."""
+        row = self._db.execute("SELECT request, status, body FROM replies WHERE key = ?", (key,)).fetchone()
+        return None if row is None else (row["request"], row["status"], row["body"])
+
     def is_listed(self, key: AttemptKey) -> bool:
         """Tell whether an attempt ever stood in a published queue."""
         row = self._db.execute(
@@ -226,7 +242,8 @@ class Reader:
     def observed(self) -> list[str]:
         """Return the experiment of each measurement in `history`, in the same order."""
         found = self._db.execute(
-            "SELECT experiment FROM outcomes WHERE status = 'completed' AND role IN ('result', 'replicate') ORDER BY id"
+            "SELECT experiment FROM measurements"
+            " WHERE status = 'completed' AND role IN ('result', 'replicate') ORDER BY id"
         )
         return [row["experiment"] for row in found]
 
@@ -234,9 +251,9 @@ class Reader:
         """Return how many measurements the model may use."""
         return self._learnt.n_observations()
 
-    def n_learnt(self) -> int:
-        """Return the size of the history: measurements, and points that brought none."""
-        return self._learnt.n_observations() + self._learnt.n_refused()
+    def history_version(self) -> int:
+        """Return a number that grows whenever the history changes, be it by a correction."""
+        return self._learnt.version()
 
     def best(self, *objectives: Objective) -> Best | None:
         """Return the best measurement by the first objective that is to be optimised; None before the first.
@@ -264,8 +281,11 @@ class Reader:
         return [{**dict(row), "details": json.loads(row["details"])} for row in found]
 
     def outcomes(self) -> Iterator[dict[str, Any]]:
-        """Yield every outcome ever recorded, oldest first, with its JSON columns read."""
-        for row in self._db.execute("SELECT * FROM outcomes ORDER BY id"):
+        """Yield every outcome ever recorded, oldest first, with its JSON columns read.
+
+        What was corrected is shown as it was corrected last; what was marked as an outlier has that for its role.
+        """
+        for row in self._db.execute("SELECT * FROM measurements ORDER BY id"):
             texts = {key: json.loads(row[key]) for key in ("parameters", "measured", "sems", "metadata")}
             yield {**dict(row), **texts}
 

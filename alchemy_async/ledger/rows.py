@@ -32,6 +32,11 @@ def _read(text: str) -> dict[str, Any]:
     return document
 
 
+def read(text: str) -> dict[str, Any]:
+    """Read a JSON object into one of the caller's own."""
+    return dict(_read(text))
+
+
 def experiment(row: sqlite3.Row) -> Experiment:
     """Read an experiment; a row that stayed as it was brings the same record."""
     return _experiment(*row)
@@ -82,4 +87,6 @@ def attempt(row: sqlite3.Row) -> Attempt:
         pid=row["pid"],
         idempotent=bool(row["idempotent"]),
         ending=row["ending"],
+        lease_s=row["lease_s"],
+        beat=row["beat"],
     )

@@ -8,13 +8,14 @@ Never: opens a ledger that a newer version wrote, or alters one that it can't re
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from alchemy_async import files
 from alchemy_async.errors import LedgerError
 from alchemy_async.experiment import TERMINAL, TRANSITIONS, State
 
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x616C6379  # "alcy", so that `file campaign.db` and we know whose it is
 
 _STATES = ", ".join(f"'{state}'" for state in State)
@@ -57,6 +58,8 @@ CREATE TABLE attempts (
     is_listed  INTEGER NOT NULL DEFAULT 0,
     claimed_at TEXT,
     ending     TEXT NOT NULL DEFAULT '',
+    lease_s    REAL,
+    beat       INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (experiment, attempt)
 ) WITHOUT ROWID;
 CREATE INDEX attempts_listed ON attempts (state, is_listed) WHERE state <> 'ended' AND is_listed;
@@ -128,12 +131,61 @@ CREATE TRIGGER events_stay BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'no
 CREATE TRIGGER events_final BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'an event never changes'); END;
 """  # noqa: S608 - made of constants alone
 
+_SINCE_2 = """
+CREATE INDEX experiments_iteration ON experiments (iteration) WHERE iteration IS NOT NULL;
 
-def connect(path: Path, *, create: bool, durable: bool = True) -> sqlite3.Connection:
-    """Open a ledger, making its tables if it is empty and ``create`` says so.
+CREATE TABLE corrections (
+    id         INTEGER PRIMARY KEY,
+    outcome    INTEGER NOT NULL REFERENCES outcomes (id),
+    at         TEXT NOT NULL,
+    who        TEXT NOT NULL,
+    why        TEXT NOT NULL,
+    is_outlier INTEGER NOT NULL,
+    measured   TEXT NOT NULL,
+    sems       TEXT NOT NULL
+);
+CREATE INDEX corrections_of ON corrections (outcome, id);
+CREATE TRIGGER corrections_stay BEFORE DELETE ON corrections BEGIN SELECT RAISE(ABORT, 'nothing is deleted'); END;
+CREATE TRIGGER corrections_final BEFORE UPDATE ON corrections
+BEGIN SELECT RAISE(ABORT, 'a correction never changes; another one follows it'); END;
+CREATE VIEW measurements AS
+SELECT outcomes.id, outcomes.experiment, outcomes.attempt, outcomes.worker, outcomes.status,
+    CASE WHEN corrections.is_outlier THEN 'outlier' ELSE outcomes.role END AS role, outcomes.parameters,
+    coalesce(corrections.measured, outcomes.measured) AS measured, coalesce(corrections.sems, outcomes.sems) AS sems,
+    outcomes.started_at, outcomes.finished_at, outcomes.error_kind, outcomes.error_message, outcomes.metadata,
+    outcomes.digest, outcomes.recorded_at
+FROM outcomes LEFT JOIN corrections
+    ON corrections.id = (SELECT max(id) FROM corrections WHERE outcome = outcomes.id);
+
+CREATE TABLE replies (
+    key TEXT PRIMARY KEY, request TEXT NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL, at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX replies_at ON replies (at);
+
+CREATE TABLE counters (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counters VALUES ('queue', 0);
+CREATE TRIGGER queue_insert AFTER INSERT ON experiments BEGIN
+    UPDATE counters SET n = n + 1 WHERE name = 'queue';
+END;
+CREATE TRIGGER queue_update AFTER UPDATE OF state, parameters, priority, attempt, is_cancelling ON experiments
+WHEN OLD.state = 'queued' OR NEW.state = 'queued' BEGIN
+    UPDATE counters SET n = n + 1 WHERE name = 'queue';
+END;
+"""
+
+_FROM_1 = f"""
+ALTER TABLE attempts ADD COLUMN lease_s REAL;
+ALTER TABLE attempts ADD COLUMN beat INTEGER NOT NULL DEFAULT 0;
+{_SINCE_2}
+"""
+
+
+def connect(path: Path, *, create: bool, durable: bool = True, shared: bool = False) -> sqlite3.Connection:
+    """Open a ledger, making its tables if it is empty and ``create`` says so; one of an older version is brought up.
 
     Without ``durable`` a commit does not wait for the disk: a power cut may take
-    the last ones back, and leaves the ledger whole all the same.
+    the last ones back, and leaves the ledger whole all the same. What is ``shared``
+    may be used by several threads, one at a time.
 
     Raises:
         LedgerError: If there is none, or it is no ledger, or of a newer version.
@@ -141,7 +193,7 @@ def connect(path: Path, *, create: bool, durable: bool = True) -> sqlite3.Connec
     if not create and not path.is_file():
         raise LedgerError(f"{path} does not exist: the campaign was never started. `alchemy-async plan` starts it.")
     try:
-        connection = sqlite3.connect(path, timeout=30.0, isolation_level=None)
+        connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=not shared)
     except sqlite3.Error as error:
         raise LedgerError(
             f"{path} can't be opened: {error}. Check that its folder exists and can be written."
@@ -175,8 +227,34 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool, durabl
             raise LedgerError(f"{path} is empty: the campaign was never started. `alchemy-async plan` starts it.")
         # One transaction: after a power cut there is either no table or every table.
         signature = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
-        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} {signature} COMMIT;")
+        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} {_SINCE_2} {signature} COMMIT;")
         files.fsync_folder(path.parent)
+    elif version < VERSION:
+        _bring_up(connection)
+
+
+def _bring_up(connection: sqlite3.Connection) -> None:
+    """Give a ledger of version 1 the tables that it lacks; whoever comes second finds that it has them."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if connection.execute("PRAGMA user_version").fetchone()[0] < VERSION:
+            for statement in _statements(_FROM_1):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Yield the statements of a script; `executescript` would commit before it began."""
+    statement = ""
+    for line in script.splitlines():
+        statement += f"{line}\n"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:

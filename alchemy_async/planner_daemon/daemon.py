@@ -68,6 +68,7 @@ class PlannerDaemon:
         self._intake = Intake(ledger, queue, space, settings.as_objectives(), clock)
         self._leases = Leases(clock, self._terms)
         self._refresher = Refresher(ledger, settings, space, asker, clock, seed)
+        self._is_open = False
         self._published: _Published | None = None
         self._offered: dict[str, tuple[Experiment, Offer]] = {}  # the last offer of each experiment in the window
         self._window = WINDOW
@@ -87,7 +88,7 @@ class PlannerDaemon:
             change.set_meta(state=str(QueueState.RUNNING), ended=None)
             change.note("planner_started")
         self._collect()
-        self._refresher.open_campaign()
+        self._begin_suggesting()
 
     def step(self) -> Summary | None:
         """Do all that can be done now; return the summary once the campaign has ended.
@@ -108,11 +109,21 @@ class PlannerDaemon:
         paused = self._ledger.meta("wanted") == "paused"
         if not paused:
             living, idle = self._workers()
-            self._refresher.refresh(living, idle)
+            if self._begin_suggesting():
+                self._refresher.refresh(living, idle)
             self._window = min(max(WINDOW, self._refresher.depth, 2 * len(living), self._taken()), MOST_WINDOW)
         self._publish(QueueState.PAUSED if paused else QueueState.RUNNING)
         self._remind()
         return None
+
+    def _begin_suggesting(self) -> bool:
+        """Open the campaign once; tell whether experiments are to be suggested, or only those staged are to be run."""
+        if self._ledger.meta("suggests") == "no":
+            return False
+        if not self._is_open:
+            self._refresher.open_campaign()
+            self._is_open = True
+        return True
 
     # -- what came in ------------------------------------------------------
 
@@ -169,9 +180,12 @@ class PlannerDaemon:
             return
         known = set() if self._published is None else {offer.key for offer in self._published[1]}
         with self._ledger.change() as change:
-            change.list_attempts([offer.key for offer in offers if offer.key not in known])
+            gone = change.list_attempts([offer.key for offer in offers if offer.key not in known])
             change.set_meta(state=str(state))
             revision = change.next_revision()
+        if gone:  # taken by somebody who saw that it was listed nowhere
+            offers = tuple(offer for offer in offers if offer.key not in gone)
+            wanted = (state, offers, cancel)
         self._queue.publish(Revision(self._ledger.campaign, revision, state, offers, cancel))
         self._published = wanted
 

@@ -1,6 +1,6 @@
 """Leases: who still has what, judged by heartbeats alone.
 
-In:    at each scan, the attempts that are held and the last beat of every worker.
+In:    at each scan, the attempts that are held and the last beat of every worker; or beats in the ledger.
 Out:   attempts whose lease has ended, attempts whose worker is back, and which workers live.
 Never: compares clocks of two machines, or takes the time while the planner was stopped for silence.
 """
@@ -47,6 +47,7 @@ class Leases:
         self._beats: dict[str, Heartbeat] = {}
         self._worker_silence_s: dict[str, float] = {}
         self._silence_s: dict[AttemptKey, float] = {}
+        self._ledger_beats: dict[AttemptKey, int] = {}
 
     def scan(self, held: Iterable[Attempt], heartbeats: Iterable[Heartbeat]) -> Verdict:
         """Judge every held attempt once."""
@@ -66,9 +67,15 @@ class Leases:
         revived = [a.key for a in held if a.state is AttemptState.INTERRUPTED and self._is_back(a, beating)]
         known = {attempt.key for attempt in held}
         self._silence_s = {key: silence for key, silence in self._silence_s.items() if key in known}
+        self._ledger_beats = {attempt.key: attempt.beat for attempt in held if attempt.lease_s is not None}
         return Verdict(tuple(ended), tuple(revived))
 
     def _ending(self, attempt: Attempt, fresh: set[str], step: float) -> str:
+        if attempt.lease_s is not None:
+            if self._ledger_beats.get(attempt.key) != attempt.beat:
+                self._silence_s[attempt.key] = 0.0
+                return ""
+            return self._add_silence(attempt, step, attempt.lease_s)
         beat, terms = self._beats.get(attempt.worker), self._terms(attempt.worker)
         if beat is not None and attempt.instance and beat.instance != attempt.instance:
             return "its worker process was replaced"
@@ -77,12 +84,16 @@ class Leases:
         if beat is not None and attempt.worker in fresh and beat.holds == attempt.key:
             self._silence_s[attempt.key] = 0.0
             return ""
-        allowed = terms.timeout_s if beat is None else terms.lease_s
+        return self._add_silence(attempt, step, terms.timeout_s if beat is None else terms.lease_s)
+
+    def _add_silence(self, attempt: Attempt, step: float, allowed: float) -> str:
         silence = self._silence_s.get(attempt.key, 0.0) + min(step, allowed / 2)
         self._silence_s[attempt.key] = silence
         return f"no sign of its worker for {allowed:g} s" if silence >= allowed else ""
 
     def _is_back(self, attempt: Attempt, beating: set[str]) -> bool:
+        if attempt.lease_s is not None:  # whoever writes its beats takes it up again
+            return False
         beat = self._beats.get(attempt.worker)
         return (
             beat is not None

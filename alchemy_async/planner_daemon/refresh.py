@@ -36,7 +36,7 @@ class _Asked:
     """What the question that is on its way knew."""
 
     revisable: tuple[str, ...]
-    n_learnt: int
+    learnt: int
     n_observations: int
     n_pending: int
     n: int
@@ -150,9 +150,9 @@ class Refresher:
         """Ask for what is missing, then for fresh points in place of queued ones that something was learnt since."""
         if self._asker.is_busy or self._clock.monotonic() < self._not_before_s or self.is_exhausted:
             return
-        n_learnt = self._ledger.n_learnt()
+        learnt = self._ledger.history_version()
         n_new = min(missing, round_size)
-        stale = [found for found in self._ledger.revisable() if self._conditioned_on.get(found.id) != n_learnt]
+        stale = [found for found in self._ledger.revisable() if self._conditioned_on.get(found.id) != learnt]
         stale = stale[: round_size - n_new]
         n = n_new + len(stale)
         if n == 0:
@@ -161,7 +161,7 @@ class Refresher:
         by_name, ids = self._pending(stale), tuple(found.id for found in stale)
         pending = tuple(point for points in by_name.values() for point in points)
         self._asked = _Asked(
-            ids, n_learnt, len(history.observations), len(pending), n, self._ledger.last_number(), self._signature(),
+            ids, learnt, len(history.observations), len(pending), n, self._ledger.last_number(), self._signature(),
             at=to_wire(self._clock.now()), pending=tuple(by_name)[:MOST_NOTED],
         )  # fmt: skip
         self._asker.start(Question(history, pending, n, opening.derived_seed(self._seed, "ask")))
@@ -209,9 +209,10 @@ class Refresher:
         )
         fresh = [name for name in asked.revisable if name in revisable]
         with self._ledger.change() as change:
+            still = {found.id for found in self._ledger.revisable()}  # others write this ledger too
             for name, to in placement.revisions:
                 fresh.append(name)
-                if revisable[name].parameters != to.parameters:
+                if name in still and revisable[name].parameters != to.parameters:
                     metadata = asked.note(to.metadata, answer.seconds)
                     change.revise(name, to.parameters, origin=to.origin, reason=to.reason, metadata=metadata)
             for to in placement.additions[: self._n_free_places()]:
@@ -221,9 +222,9 @@ class Refresher:
             change.record_ask(
                 n=asked.n, n_observations=asked.n_observations, n_pending=asked.n_pending, seconds=answer.seconds
             )
-        n_learnt = -1 if taken else asked.n_learnt  # then these points are asked for once more
+        learnt = -1 if taken else asked.learnt  # then these points are asked for once more
         self._conditioned_on = {name: n for name, n in self._conditioned_on.items() if name in revisable}
-        self._conditioned_on |= dict.fromkeys(fresh, n_learnt)
+        self._conditioned_on |= dict.fromkeys(fresh, learnt)
         return bool(placement.revisions or placement.additions)
 
     def _note_failure(self, answer: Answer) -> None:

@@ -1,0 +1,12 @@
+"""Experiments: to be written.
+
+In:    -
+Out:   -
+Never: -
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter(tags=["experiments"])

@@ -1,0 +1,146 @@
+"""Staging: which experiments wait to be run, and with which inputs.
+
+In:    points that a client wants measured; ids of what waits.
+Out:   queued experiments that the planner never revises: all of a request, or none.
+Never: touches one that somebody has, or lets a point in that does not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alchemy_async.errors import IllegalTransitionError, PointError, UnknownExperimentError
+from alchemy_async.experiment import Experiment, State
+from alchemy_async.service.desk import Turn
+from alchemy_async.service.problems import ConflictError, Flaw, InvalidError, UnknownError
+from alchemy_async.space import Point, Space, Value
+
+BY_HAND = "person"  # the origin of what clients stage
+REST = "rest"  # the worker that is noted where a client names none
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A point that a client wants measured, and what it says about it."""
+
+    inputs: Mapping[str, Any]
+    reason: str = ""
+    priority: float = 0.0
+    iteration: int | None = None
+    requires: tuple[str, ...] = ()
+
+
+def check_points(space: Space, points: Sequence[Mapping[str, Any]], *places: tuple[str | int, ...]) -> list[Point]:
+    """Return points as the space has them.
+
+    Args:
+        space: The search space.
+        points: As a client wrote them.
+        places: Of each point, where it stands in the body.
+
+    Raises:
+        InvalidError: If any does not fit, with every flaw of every point.
+    """
+    found: list[Point] = []
+    flaws: list[Flaw] = []
+    for point, place in zip(points, places, strict=True):
+        try:
+            found.append(space.check(point))
+        except PointError as error:
+            flaws += InvalidError.of(error.mistakes, *place).flaws
+    if flaws:
+        raise InvalidError(flaws)
+    return found
+
+
+def stage(turn: Turn, wanted: Sequence[Wanted], *places: tuple[str | int, ...]) -> list[Experiment]:
+    """Queue experiments, the first to be run first.
+
+    Args:
+        turn: The transaction.
+        wanted: Their points.
+        places: Of each, where its inputs stand in the body.
+
+    Raises:
+        InvalidError: If a point does not fit.
+        BudgetError: If not all have a place.
+    """
+    points = check_points(turn.study.space, [one.inputs for one in wanted], *places)
+    return [
+        turn.change.add(
+            point,
+            origin=BY_HAND,
+            reason=one.reason,
+            priority=one.priority,
+            pinned=True,
+            requires=one.requires,
+            iteration=one.iteration,
+        )
+        for one, point in zip(wanted, points, strict=True)
+    ]
+
+
+def clear(turn: Turn) -> int:
+    """Withdraw all that waits and that nobody has; return how many."""
+    return sum(_withdraw(turn, experiment) for experiment in turn.ledger.waiting())
+
+
+def cancel(turn: Turn, name: str) -> Experiment:
+    """Withdraw an experiment that waits, or ask whoever runs it to stop; return it as it is then.
+
+    Raises:
+        UnknownError: If there is no such experiment.
+        ConflictError: If it has ended.
+    """
+    experiment = find(turn, name)
+    if experiment.state is State.QUEUED and _withdraw(turn, experiment):
+        return find(turn, name)
+    try:
+        turn.change.request_cancel(name)
+    except IllegalTransitionError as error:
+        raise ConflictError(str(error)) from error
+    return find(turn, name)
+
+
+def amend(
+    turn: Turn, name: str, *, inputs: Mapping[str, Value] | None = None, priority: float | None = None
+) -> Experiment:
+    """Change what an experiment that nobody has is to be run with, or how soon.
+
+    Raises:
+        UnknownError: If there is no such experiment.
+        InvalidError: If the inputs do not fit.
+        ConflictError: If somebody has it or had it, or it has ended.
+    """
+    find(turn, name)
+    try:
+        if inputs is not None:
+            (point,) = check_points(turn.study.space, [inputs], ("inputs",))
+            turn.change.amend(name, point)
+        if priority is not None:
+            turn.change.move(name, priority)
+    except IllegalTransitionError as error:
+        raise ConflictError(str(error)) from error
+    return find(turn, name)
+
+
+def find(turn: Turn, name: str) -> Experiment:
+    """Return an experiment.
+
+    Raises:
+        UnknownError: If there is no such experiment.
+    """
+    try:
+        return turn.ledger.experiment(name)
+    except UnknownExperimentError:
+        raise UnknownError(f"This session has no experiment {name[:80]!r}. GET /experiments/queue lists all.") from None
+
+
+def _withdraw(turn: Turn, experiment: Experiment) -> bool:
+    """End a queued experiment; False if somebody in the folder was faster."""
+    is_ours = turn.withdraw(experiment.key)
+    if is_ours:
+        turn.change.withdrawn(experiment.key, "a client withdrew it")
+    return is_ours
