@@ -21,10 +21,14 @@ from typing import Any
 
 def main() -> None:
     """Run the command that the command line names."""
-    if _starts_workers(sys.argv[1:]):
+    words = sys.argv[1:]
+    if _starts_workers(words):
         from alchemy_async.worker_pool import processes
 
-        processes.prepare()  # what the workers need loads on another core, beside what this process needs
+        over_rest = any(word.partition("=")[0] == "--server" for word in words)
+        processes.prepare(
+            over_rest=over_rest
+        )  # what the workers need loads on another core, beside what this process needs
     from alchemy_async.cli.commands import app
 
     app(prog_name="alchemy-async")

@@ -29,7 +29,7 @@ app = typer.Typer(no_args_is_help=True, help="Measure this installation on this 
 
 
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Iterator[None]:
     """Let SIGTERM end this command as Ctrl-C does: what it has started ends first, and its folder is taken away."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -114,7 +114,7 @@ def exchange(
     )  # fmt: skip
     parts = tuple(part for part in PARTS if part in wanted and not (no_peers and part == "peers"))
     begun = time.monotonic()
-    with _ended_by_signals():
+    with ended_by_signals():
         document = run(
             dataclasses.replace(plan, parts=parts),
             folder,

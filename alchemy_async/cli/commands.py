@@ -12,12 +12,13 @@ from typing import Annotated
 
 import typer
 
-from alchemy_async.cli import bench, bench_planner, daemons, reset, see, simulate, start, steer
+from alchemy_async.cli import bench, bench_planner, bench_service, daemons, reset, see, serve, simulate, start, steer
 from alchemy_async.cli.console import EPILOG, Commands, Verbose
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start here": (start.init, start.demo),
     "The two daemons": (daemons.plan, daemons.work),
+    "Serve": (serve.serve,),
     "See": (see.status, see.explain, see.export),
     "Steer": (
         steer.stage,
@@ -40,7 +41,9 @@ for _panel, _commands in _PANELS.items():
         app.command(rich_help_panel=_panel)(_command)
 app.command(rich_help_panel="Measure")(simulate.simulate)
 bench.app.command("planner")(bench_planner.planner)
+bench.app.command("service")(bench_service.service)
 app.add_typer(bench.app, name="bench", rich_help_panel="Measure")
+app.add_typer(serve.app, name="token", rich_help_panel="Serve")
 
 
 def _show_version(is_wanted: bool) -> None:

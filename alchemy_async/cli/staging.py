@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -107,8 +107,16 @@ def _known_points(site: Site) -> list[Point]:
     return [found.parameters for kind in (history.observations, history.refused, pending) for found in kind]
 
 
-def add_all(ledger: Ledger, wanted: Wanted, *, priority: float, requires: Sequence[str]) -> list[str]:
+def add_all(
+    ledger: Ledger, wanted: Wanted, *, priority: float, requires: Callable[[Point], Collection[str]]
+) -> list[str]:
     """Queue the points in one transaction and return their ids.
+
+    Args:
+        ledger: The ledger.
+        wanted: The points.
+        priority: The highest goes first.
+        requires: Of a point, the labels that a worker must have.
 
     Raises:
         BudgetError: If not all of them have a place; none is queued then.
@@ -123,7 +131,7 @@ def add_all(ledger: Ledger, wanted: Wanted, *, priority: float, requires: Sequen
                     reason=wanted.reason,
                     priority=priority,
                     pinned=True,
-                    requires=sorted(set(requires)),
+                    requires=sorted(set(requires(point))),
                 )
                 names.append(added.id)
     except BudgetError as error:

@@ -69,7 +69,8 @@ def stage(
     else:
         wanted = staging.from_design(site, str(design), int(n or 0), seed, reason)
     with site.begin_ledger() as ledger:  # only now: a mistake leaves no ledger behind
-        staged = staging.add_all(ledger, wanted, priority=priority, requires=labels)
+        tied = site.settings.labels_for
+        staged = staging.add_all(ledger, wanted, priority=priority, requires=lambda point: (*labels, *tied(point)))
     typer.echo("\n".join(staged))
     note(f"Offered {_when(site)}.")
     if labels and not any(set(labels) <= set(group.labels) for group in site.settings.workers):

@@ -7,6 +7,7 @@ Never: reads a file, or changes once it is made.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,6 +102,19 @@ class CampaignSettings(Settings):
     def as_objectives(self) -> tuple[Objective, ...]:
         """Return the objectives, in the order of the file."""
         return tuple(objective.as_objective() for objective in self.objectives)
+
+    def ties(self) -> dict[str, tuple[str, ...]]:
+        """Return the options of each parameter whose options are labels of workers, by its name."""
+        tied = (one for one in self.parameters if isinstance(one, CategoricalSettings) and one.tied)
+        return {one.name: (one.fixed,) if one.fixed is not None else one.options for one in tied}
+
+    def shared(self) -> tuple[str, ...]:
+        """Return the names of the parameters in which all that runs at the same time must agree."""
+        return tuple(one.name for one in self.parameters if one.shared and not one.is_held)
+
+    def labels_for(self, point: Mapping[str, object]) -> tuple[str, ...]:
+        """Return the labels that a worker must have to run a point: its values of the tied parameters."""
+        return tuple(sorted({str(point[name]) for name in self.ties()}))
 
     def n_initial(self) -> int:
         """Return how many experiments the initial design has, >= 1."""

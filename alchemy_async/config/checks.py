@@ -70,6 +70,22 @@ def check_workers(draft: Draft) -> Iterator[Mistake]:
                     yield Mistake(path_text(("workers", i, key)), what, mend)
 
 
+def check_tied(draft: Draft) -> Iterator[Mistake]:
+    """Tell options that are tied to workers, where no worker has such a label."""
+    labels = {label for _, table in draft.tables("workers") for label in table.get("labels") or ()}
+    if not any(True for _ in draft.tables("workers")):
+        return
+    for i, table in draft.tables("parameters"):
+        parameter = draft.parameters.get(table["name"]) if isinstance(table.get("name"), str) else None
+        if not isinstance(parameter, CategoricalSettings) or not parameter.tied:
+            continue
+        lonely = [option for option in parameter.options if option not in labels]
+        if lonely:
+            what = f"has {show(lonely[0])}, and no worker has that label, though the parameter is tied to workers"
+            mend = f'Write `labels = ["{lonely[0]}"]` under the [[workers]] that can run it, or leave the option out.'
+            yield Mistake(path_text(("parameters", i, "options")), what, mend)
+
+
 def check_terms(draft: Draft) -> Iterator[Mistake]:
     """Tell terms of constraints that are no numeric parameters."""
     known = dict.fromkeys(name for _, name in draft.names("parameters"))
@@ -256,4 +272,5 @@ CHECKS: tuple[Callable[[Draft], Iterator[Mistake]], ...] = (
     check_initial,
     check_points,
     check_workers,
+    check_tied,
 )

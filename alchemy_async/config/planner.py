@@ -116,6 +116,12 @@ class PlannerSettings(Settings):
         description="The first experiments, before a model can choose.",
         examples=[{"method": "sobol", "n": 5, "wait": False}],
     )
+    batch: Annotated[int, Field(ge=1, le=MAX_INITIAL)] | None = Field(
+        default=None,
+        description="With shared parameters: how many experiments are run at one value before the next. Without it: "
+        "two for each worker that lives.",
+        examples=[8],
+    )
     look_ahead: Annotated[Literal["auto"] | int, BeforeValidator(_check_look_ahead)] = Field(
         default="auto",
         description="How many experiments the queue holds ready beyond the idle workers; "

@@ -56,6 +56,14 @@ class _ParameterSettings(Settings):
         examples=[True],
     )
 
+    shared: bool = Field(
+        default=False,
+        description="True if all experiments that run at the same time must have the same value, such as the "
+        "temperature of the one oven that they stand in. The queue then offers one value at a time: a batch of "
+        "`planner.batch` experiments, and the next value once nothing of it runs any more.",
+        examples=[True],
+    )
+
     @field_validator("context")
     @classmethod
     def _is_not_fixed(cls, context: bool, info: ValidationInfo) -> bool:
@@ -269,6 +277,13 @@ class CategoricalSettings(_ParameterSettings):
         description="Numbers that describe each option, as many for each, such as its polarity and boiling point. "
         "The model then takes options with similar numbers to behave alike. May be changed between two starts.",
         examples=[{"DMF": [36.7, 153], "THF": [7.6, 66]}],
+    )
+
+    tied: bool = Field(
+        default=False,
+        description="True if the options are machines, or kinds of them: an experiment with one of them runs only on "
+        "a worker that has a label of that name, and for each worker points are sought among those that it can run.",
+        examples=[True],
     )
 
     @field_validator("options")

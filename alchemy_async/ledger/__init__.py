@@ -6,6 +6,19 @@ Never: reads a folder of the queue, asks a planner, or changes what has ended.
 """
 
 from alchemy_async.ledger.change import Change, Ingested
+from alchemy_async.ledger.dataset import Item, Measurement, Summary
 from alchemy_async.ledger.ledger import Ledger, planner_lock
+from alchemy_async.ledger.many import RECORDED, Addition, Completion
 
-__all__ = ["Change", "Ingested", "Ledger", "planner_lock"]
+__all__ = [
+    "RECORDED",
+    "Addition",
+    "Change",
+    "Completion",
+    "Ingested",
+    "Item",
+    "Ledger",
+    "Measurement",
+    "Summary",
+    "planner_lock",
+]

@@ -26,6 +26,7 @@ from alchemy_async.experiment import (
     Status,
 )
 from alchemy_async.ledger import rows
+from alchemy_async.ledger.many import Addition, Many
 from alchemy_async.ledger.wishes import Wishes
 from alchemy_async.space import Point
 
@@ -42,7 +43,7 @@ class Ingested(StrEnum):
     CONFLICT = "conflict"  # another result under the same name: kept, out of the model
 
 
-class Change(Wishes):
+class Change(Wishes, Many):
     """One transaction's worth of changes; made by `Ledger.change`."""
 
     # -- experiments -------------------------------------------------------
@@ -64,18 +65,8 @@ class Change(Wishes):
         Raises:
             BudgetError: If no place is left.
         """
-        self._check_place()
-        number = self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM experiments").fetchone()[0]
-        name, text = f"e{number:04d}", rows.to_text(parameters)
-        self._db.execute(
-            "INSERT INTO experiments (number, id, state, parameters, priority, origin, reason, iteration, pinned,"
-            " requires, metadata) VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)",
-            (number, name, text, priority, origin, reason, iteration, int(pinned), rows.to_text(sorted(requires)),
-             rows.to_text(metadata or {})),
-        )  # fmt: skip
-        self._queue_attempt(AttemptKey(name, 1), text)
-        self.note("queued", AttemptKey(name, 1), parameters=dict(parameters), origin=origin, reason=reason)
-        return self._experiment(name)
+        addition = Addition(parameters, origin, reason, priority, pinned, requires, iteration, metadata or {})
+        return self.add_all([addition])[0]
 
     def revise(
         self,
@@ -85,8 +76,17 @@ class Change(Wishes):
         origin: str = "planner",
         reason: str = "",
         metadata: Mapping[str, Any] | None = None,
+        requires: Sequence[str] | None = None,
     ) -> None:
         """Give a queued experiment other parameters under the same id; first attempts only.
+
+        Args:
+            experiment: Its id.
+            parameters: The parameters.
+            origin: Who wants them.
+            reason: Why.
+            metadata: What the planner noted.
+            requires: The labels that a worker must have; None: as before.
 
         Raises:
             IllegalTransitionError: If it is not queued, pinned, or at a later attempt.
@@ -96,9 +96,11 @@ class Change(Wishes):
             raise IllegalTransitionError(experiment, found.state, "revised", "Only a first, unpinned attempt may be.")
         text = rows.to_text(parameters)
         self._db.execute(
-            "UPDATE experiments SET parameters = ?, origin = ?, reason = ?, metadata = ? WHERE id = ?",
-            (text, origin, reason, rows.to_text(metadata or {}), experiment),
-        )
+            "UPDATE experiments SET parameters = ?, origin = ?, reason = ?, metadata = ?,"
+            " requires = coalesce(?, requires) WHERE id = ?",
+            (text, origin, reason, rows.to_text(metadata or {}),
+             None if requires is None else rows.to_text(sorted(requires)), experiment),
+        )  # fmt: skip
         self._db.execute("UPDATE attempts SET parameters = ? WHERE experiment = ? AND attempt = 1", (text, experiment))
         self._db.execute("INSERT INTO points VALUES (?, ?)", (experiment, text))
         self.note("revised", found.key, parameters=dict(parameters), reason=reason)
@@ -276,6 +278,10 @@ class Change(Wishes):
     def remember(self, key: str, request: str, status: int, body: str) -> None:
         """Keep a reply under the key of its request, so that a repetition is answered alike."""
         self._db.execute("INSERT INTO replies VALUES (?, ?, ?, ?, ?)", (key, request, status, body, self._now()))
+
+    def amend_reply(self, key: str, body: str) -> None:
+        """Give a reply another body, because more has become of its request since."""
+        self._db.execute("UPDATE replies SET body = ? WHERE key = ?", (body, key))
 
     def forget_replies(self, before: str) -> None:
         """Drop replies that were given before a time."""

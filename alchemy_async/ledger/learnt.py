@@ -27,8 +27,6 @@ class Learnt:
         self._db = connection
         self._observed: list[Observed] = []
         self._read_to = 0
-        self._n_counted = 0
-        self._counted_to = 0
         self._n_corrections = 0
         self._refused: tuple[Refused, ...] = ()
 
@@ -50,15 +48,8 @@ class Learnt:
 
     def n_observations(self) -> int:
         """Return how many measurements the model may use."""
-        self._heed_corrections()
-        n, last = self._db.execute(
-            f"SELECT count(*), max(id) FROM measurements WHERE id > ? AND {_USED}",  # noqa: S608 - a constant
-            (self._counted_to,),
-        ).fetchone()
-        if n and not self._db.in_transaction:
-            self._n_counted, self._counted_to = self._n_counted + n, last
-            return self._n_counted
-        return self._n_counted + int(n)
+        row = self._db.execute("SELECT n FROM counters WHERE name = 'observations'").fetchone()
+        return int(row[0])
 
     def version(self) -> int:
         """Return a number that grows whenever the history changes, be it by a correction."""
@@ -72,7 +63,7 @@ class Learnt:
         """Forget what was read, if any of it has been corrected since."""
         n = self._count_corrections()
         if n != self._n_corrections:
-            self._observed, self._read_to, self._n_counted, self._counted_to = [], 0, 0, 0
+            self._observed, self._read_to = [], 0
             self._n_corrections = 0 if self._db.in_transaction else n  # a rollback may take the correction back
 
     def n_refused(self) -> int:

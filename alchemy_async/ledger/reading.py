@@ -15,12 +15,13 @@ from typing import Any
 from alchemy_async.errors import UnknownExperimentError
 from alchemy_async.experiment import PENDING, Attempt, AttemptKey, Experiment, History, Objective, State
 from alchemy_async.ledger import ranking, rows
+from alchemy_async.ledger.dataset import Dataset
 from alchemy_async.ledger.learnt import Learnt
 from alchemy_async.ledger.ranking import Best
 from alchemy_async.space import Point
 
 
-class Reader:
+class Reader(Dataset):
     """Reads one ledger.
 
     Args:
@@ -299,11 +300,14 @@ class Reader:
         found = self._db.execute("SELECT seconds / n AS s FROM asks ORDER BY id DESC LIMIT ?", (last,))
         return [row["s"] for row in found][::-1]
 
-    def duration_seconds(self, last: int) -> list[float]:
-        """Return how long the last completed experiments took on their instruments, in seconds."""
+    def duration_seconds(self, last: int) -> dict[str, tuple[float, ...]]:
+        """Return how long the last completed experiments took, in seconds, by worker, the oldest first."""
         found = self._db.execute(
-            "SELECT (julianday(finished_at) - julianday(started_at)) * 86400.0 AS s FROM outcomes"
+            "SELECT worker, (julianday(finished_at) - julianday(started_at)) * 86400.0 AS s FROM outcomes"
             " WHERE status = 'completed' ORDER BY id DESC LIMIT ?",
             (last,),
-        )
-        return [max(row["s"], 0.0) for row in found][::-1]
+        ).fetchall()
+        seconds: dict[str, tuple[float, ...]] = {}
+        for row in reversed(found):
+            seconds[row["worker"]] = (*seconds.get(row["worker"], ()), max(row["s"], 0.0))
+        return seconds

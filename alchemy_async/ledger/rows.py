@@ -57,6 +57,7 @@ def _experiment(
     requires: str,
     is_cancelling: int,
     _metadata: str,
+    _added_at: str | None,
 ) -> Experiment:
     """Make a record of the columns of ``experiments``, in their order there."""
     return Experiment(

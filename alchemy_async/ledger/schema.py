@@ -38,7 +38,8 @@ CREATE TABLE experiments (
     pinned        INTEGER NOT NULL DEFAULT 0,
     requires      TEXT NOT NULL DEFAULT '[]',
     is_cancelling INTEGER NOT NULL DEFAULT 0,
-    metadata      TEXT NOT NULL DEFAULT '{{}}'
+    metadata      TEXT NOT NULL DEFAULT '{{}}',
+    added_at      TEXT
 );
 CREATE INDEX experiments_waiting ON experiments (state, requires, priority DESC, number);
 CREATE INDEX experiments_revisable ON experiments (priority DESC, number)
@@ -163,21 +164,41 @@ CREATE TABLE replies (
 CREATE INDEX replies_at ON replies (at);
 
 CREATE TABLE counters (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
-INSERT INTO counters VALUES ('queue', 0);
-CREATE TRIGGER queue_insert AFTER INSERT ON experiments BEGIN
+INSERT INTO counters VALUES ('queue', 0), ('observations', 0), ('noisy', 0), ('recorded', 0);
+CREATE TRIGGER queue_insert AFTER INSERT ON experiments WHEN NEW.state = 'queued' BEGIN
     UPDATE counters SET n = n + 1 WHERE name = 'queue';
 END;
 CREATE TRIGGER queue_update AFTER UPDATE OF state, parameters, priority, attempt, is_cancelling ON experiments
 WHEN OLD.state = 'queued' OR NEW.state = 'queued' BEGIN
     UPDATE counters SET n = n + 1 WHERE name = 'queue';
 END;
+CREATE TRIGGER count_recorded AFTER INSERT ON experiments WHEN NEW.origin = 'record' BEGIN
+    UPDATE counters SET n = n + 1 WHERE name = 'recorded';
+END;
+CREATE TRIGGER count_measured AFTER INSERT ON outcomes
+WHEN NEW.status = 'completed' AND NEW.role IN ('result', 'replicate') BEGIN
+    UPDATE counters SET n = n + CASE name WHEN 'noisy' THEN NEW.sems <> '{}' ELSE 1 END
+    WHERE name IN ('observations', 'noisy');
+END;
+CREATE TRIGGER count_corrected AFTER INSERT ON corrections
+WHEN (SELECT role FROM outcomes WHERE id = NEW.outcome) IN ('result', 'replicate') BEGIN
+    UPDATE counters SET n = n - NEW.is_outlier + coalesce((SELECT is_outlier FROM corrections
+        WHERE outcome = NEW.outcome AND id < NEW.id ORDER BY id DESC LIMIT 1), 0)
+    WHERE name = 'observations';
+    UPDATE counters SET n = n + 1 WHERE name = 'noisy' AND NEW.sems <> '{}';
+END;
 """
 
 _FROM_1 = f"""
 ALTER TABLE attempts ADD COLUMN lease_s REAL;
 ALTER TABLE attempts ADD COLUMN beat INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE experiments ADD COLUMN added_at TEXT;
 {_SINCE_2}
-"""
+UPDATE counters SET n = (SELECT count(*) FROM outcomes WHERE status = 'completed' AND role IN ('result', 'replicate'))
+WHERE name = 'observations';
+UPDATE counters SET n = (SELECT count(*) FROM outcomes WHERE status = 'completed' AND role IN ('result', 'replicate')
+    AND sems <> '{{}}') WHERE name = 'noisy';
+"""  # noqa: S608 - made of constants alone
 
 
 def connect(path: Path, *, create: bool, durable: bool = True, shared: bool = False) -> sqlite3.Connection:
@@ -218,13 +239,13 @@ def unreadable(path: Path, error: sqlite3.Error) -> str:
 def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool, durable: bool) -> None:
     connection.execute("PRAGMA busy_timeout = 30000")
     version = _check_version(connection, path)
+    if version == 0 and not create:
+        raise LedgerError(f"{path} is empty: the campaign was never started. `alchemy-async plan` starts it.")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves data in the drive's cache
     connection.execute("PRAGMA foreign_keys = ON")
     if version == 0:
-        if not create:
-            raise LedgerError(f"{path} is empty: the campaign was never started. `alchemy-async plan` starts it.")
         # One transaction: after a power cut there is either no table or every table.
         signature = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
         connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} {_SINCE_2} {signature} COMMIT;")
@@ -265,6 +286,8 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
             f"{path} is a ledger of version {version}, and this alchemy_async reads version {VERSION}. "
             "Install a newer alchemy_async; nothing was changed."
         )
+    if version == 0 and application == APPLICATION_ID:
+        raise LedgerError(f"{path} is a ledger whose first page is damaged. Put it aside, or restore a copy.")
     if (version != 0 and application != APPLICATION_ID) or (
         version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     ):

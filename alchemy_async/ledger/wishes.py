@@ -118,9 +118,9 @@ class Wishes(Writer):
         )
 
     def next_iteration(self) -> int:
-        """Return the iteration that follows the largest one so far; 1 at first."""
+        """Return the iteration that follows the largest one so far; 0 at first."""
         row = self._db.execute("SELECT max(iteration) FROM experiments WHERE iteration IS NOT NULL").fetchone()
-        return 1 if row[0] is None else int(row[0]) + 1
+        return 0 if row[0] is None else int(row[0]) + 1
 
     def correct(
         self,

@@ -143,17 +143,22 @@ class Writer:
         limit, tally = self._limit("max_started"), self._tally()
         return float("inf") if limit is None else limit - tally["starts"] - tally["queued"]
 
-    def _check_place(self) -> None:
+    def _check_places(self, n: int) -> None:
+        if n == 0:
+            return
         limit, tally = self._limit("budget"), self._tally()
-        taken = tally["queued"] + tally["running"] + tally["interrupted"]
-        if limit is not None and taken + tally["completed"] >= limit:
+        taken = tally["completed"] + tally["queued"] + tally["running"] + tally["interrupted"]
+        if limit is not None and taken + n > limit:
+            full = f"All {limit} places of the budget are taken"
+            short = f"{n} experiments do not fit: {limit - taken} of the {limit} places of the budget are free"
             raise BudgetError(
-                f"All {limit} places of the budget are taken: {tally['completed']} completed, "
+                f"{full if taken >= limit else short}: {tally['completed']} completed, "
                 f"{tally['running']} running, {tally['queued']} queued, {tally['interrupted']} interrupted. "
                 "Raise budget.experiments in campaign.toml and restart `plan`, or cancel a queued experiment."
             )
-        if self._n_starts_left() <= 0:
+        left = self._n_starts_left()
+        if left < n:
+            few = "No start is left" if left <= 0 else f"Of the {n} starts that this takes {left:g} are left"
             raise BudgetError(
-                f"No start is left: {tally['starts']} experiments were started. "
-                "Raise budget.max_started in campaign.toml."
+                f"{few}: {tally['starts']} experiments were started. Raise budget.max_started in campaign.toml."
             )

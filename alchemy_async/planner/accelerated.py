@@ -110,14 +110,18 @@ def covariance_factor(x: Array, variances: Array, kernel: Kernel, device: str) -
 def _covariance(a: torch.Tensor, b: torch.Tensor, kernel: Kernel) -> torch.Tensor:
     """Return ``kernel(a, b)``, coordinate by coordinate, so that memory stays that of the result."""
     exponent = torch.zeros((len(a), len(b)), dtype=torch.float64, device=a.device)
+    squares = torch.zeros_like(exponent) if kernel.is_rough else exponent
     n_categorical = int(kernel.categorical.sum())
     for i, (length, is_categorical) in enumerate(zip(kernel.lengths, kernel.categorical, strict=True)):
         difference = a[:, i, None] - b[None, :, i]
         if is_categorical:
             exponent -= (difference.abs() > 1e-9).double() / (n_categorical * float(length))
         else:
-            exponent -= 0.5 * (difference / float(length)) ** 2
-    return exponent.exp_()
+            squares.add_((difference / float(length)) ** 2, alpha=5.0 if kernel.is_rough else -0.5)
+    if not kernel.is_rough:
+        return exponent.exp_()
+    steps = squares.sqrt_()
+    return exponent.sub_(steps).exp_().mul_(1.0 + steps + steps * steps / 3.0)
 
 
 def _cholesky(covariance: torch.Tensor) -> torch.Tensor:

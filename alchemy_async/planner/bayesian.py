@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_WHY = {
+    "improvement": "most improvement expected",
+    "probability": "an improvement is likeliest",
+    "bound": "the best that may well be",
+    "variance": "most of the unknown to be learnt",
+}
+
 
 @dataclass(frozen=True)
 class _Found:
@@ -56,6 +63,12 @@ class BayesianPlanner:
         max_enumerated: A finite space of up to this many points is scored whole; a larger
             one is searched.
         device: Where large models are reckoned: ``auto``, ``cpu``, or a device of torch, such as ``cuda``.
+        kernel: Of the models: ``rbf`` for smooth functions, ``matern`` (5/2) for rougher ones, or ``auto``, whichever
+            makes the data more probable.
+        strategy: What makes a point worth measuring: ``improvement`` is best throughout; ``probability`` of an
+            improvement, an optimistic ``bound``, and ``variance``, which only explores, for one objective.
+        margin: By how much a value must be better to count as an improvement, in the objective's unit.
+        kappa: How many standard deviations the bound lies above the mean.
 
     Raises:
         PlannerError: If no objective is to be optimised, or an option is not valid.
@@ -75,6 +88,10 @@ class BayesianPlanner:
         failures: str = "avoid",
         max_enumerated: int = MAX_LISTED,
         device: str = "auto",
+        kernel: str = "auto",
+        strategy: str = "improvement",
+        margin: float = 0.0,
+        kappa: float = 2.0,
     ) -> None:
         _check_objectives(objectives)
         if failures not in ("avoid", "ignore"):
@@ -85,6 +102,10 @@ class BayesianPlanner:
             )
         if not isinstance(device, str):
             raise PlannerError(f'[planner] options.device is {device!r}. Set it to "auto", "cpu" or "cuda".')
+        _check_choice("kernel", kernel, ("auto", "matern", "rbf"))
+        _check_choice("strategy", strategy, ("improvement", "probability", "bound", "variance"))
+        self._kernel = kernel
+        self._strategy, self._margin, self._kappa = strategy, _amount("margin", margin), _amount("kappa", kappa)
         self._space = space
         self._device = device
         self._objectives = objectives
@@ -104,6 +125,7 @@ class BayesianPlanner:
         from alchemy_async.planner import gp
         from alchemy_async.planner.growth import Limits
         from alchemy_async.planner.learning import learn
+        from alchemy_async.planner.strategies import Strategy
 
         ignored = [] if self._failures == "avoid" else [refused.parameters for refused in history.refused]
         waiting = self._space.to_unit([*pending, *ignored])
@@ -117,6 +139,8 @@ class BayesianPlanner:
                 learns_failures=self._failures == "avoid",
                 seed=seed,
                 bounds=Limits(device=self._device),
+                kernel=self._kernel,
+                strategy=Strategy(self._strategy, self._margin, self._kappa),
             )
             if learnt is None:
                 return self._fill(avoid, n, seed, "too little is observed for a model")
@@ -172,7 +196,7 @@ class BayesianPlanner:
             metadata["chance"] = found.chance
         return Suggestion(
             parameters=found.point,
-            reason=f"most improvement expected: {told} predicted{chance}",
+            reason=f"{_WHY[self._strategy]}: {told} predicted{chance}",
             metadata=metadata,
         )
 
@@ -189,6 +213,19 @@ def _may_be_learnt(objectives: tuple[Objective, ...], history: History) -> bool:
         for objective in optimised(objectives)
     )
     return min(counts) >= 2
+
+
+def _check_choice(option: str, given: object, choices: tuple[str, ...]) -> None:
+    if given not in choices:
+        mend = ", ".join(f'"{choice}"' for choice in choices)
+        raise PlannerError(f"[planner] options.{option} is {given!r}. Set it to one of {mend}.")
+
+
+def _amount(option: str, given: object) -> float:
+    is_number = isinstance(given, (int, float)) and not isinstance(given, bool)
+    if not is_number or not 0 <= float(given) < float("inf"):  # type: ignore[arg-type]
+        raise PlannerError(f"[planner] options.{option} is {given!r}. Set it to a number >= 0.")
+    return float(given)  # type: ignore[arg-type]
 
 
 def _check_objectives(objectives: tuple[Objective, ...]) -> None:

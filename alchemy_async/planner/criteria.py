@@ -118,17 +118,18 @@ class Improvement:
         modelled: The objective and its model.
         conditions: What an experiment must meet beside.
         seed: Seed of the draws.
+        margin: By how much a value must be better to count, standardised, >= 0; of no target.
     """
 
-    def __init__(self, modelled: Modelled, conditions: Conditions, seed: int) -> None:
-        self._modelled, self._conditions, self._seed = modelled, conditions, seed
+    def __init__(self, modelled: Modelled, conditions: Conditions, seed: int, margin: float = 0.0) -> None:
+        self._modelled, self._conditions, self._seed, self._margin = modelled, conditions, seed, margin
 
     def acquisition(self, pending: Array) -> Acquisition:
         """Return the log noisy expected improvement, given what is pending, shape ``(m, d)``."""
         process = self._modelled.process
         if self._modelled.objective.goal == "target":
             return TargetImprovement(process, self._modelled.target(), pending, self._seed, self._conditions)
-        return NoisyImprovement(process, pending, self._seed, self._conditions)
+        return NoisyImprovement(process, pending, self._seed, self._conditions, self._margin)
 
     def around(self) -> Array:
         """Return the best observed points by the model, shape ``(k, d)``; those that hardly meet a condition last."""

@@ -60,6 +60,46 @@ class Above:
         return np.exp(log_ndtr(z) - logs), np.exp(-0.5 * z * z - _LOG_ROOT_2PI - logs)
 
 
+class Likelier:
+    """Whether a value is better than the best.
+
+    Args:
+        best: The best value under each draw, shape ``(draws,)``.
+    """
+
+    def __init__(self, best: Array) -> None:
+        self._best = best
+
+    def logs(self, mean: Array, sd: Array) -> Array:
+        """Return the log probability, shape ``(q, draws)``."""
+        return np.asarray(np.maximum(log_ndtr((mean - self._best) / sd[:, None]), _LEAST_LOG))
+
+    def slopes(self, mean: Array, sd: Array, logs: Array) -> tuple[Array, Array]:
+        """Return its derivatives."""
+        z = (mean - self._best) / sd[:, None]
+        by_mean = np.exp(np.minimum(-0.5 * z * z - _LOG_ROOT_2PI - logs, 50.0)) / sd[:, None]
+        return by_mean, -z * by_mean
+
+
+class Bound:
+    """How good a value may well be; itself a logarithm, so that a mean over equal draws changes nothing.
+
+    Args:
+        kappa: How many standard deviations better than expected, >= 0.
+    """
+
+    def __init__(self, kappa: float) -> None:
+        self._kappa = kappa
+
+    def logs(self, mean: Array, sd: Array) -> Array:
+        """Return the bound, shape ``(q, draws)``."""
+        return np.asarray(mean + self._kappa * sd[:, None])
+
+    def slopes(self, mean: Array, sd: Array, logs: Array) -> tuple[Array, Array]:  # noqa: ARG002 - as `Gain` has it
+        """Return its derivatives."""
+        return np.ones_like(mean), np.full_like(mean, self._kappa)
+
+
 class Nearer:
     """How much nearer to a target than the nearest a value is, 0 where it is not: ``E[(best - |f - target|)+]``.
 

@@ -4,10 +4,11 @@ In:    unit-cube coordinates, standardised values, their noise.
 Out:   the most probable hyperparameters; predictions, and what each value would have been without itself.
 Never: sees a unit, a goal or a pending point, or loads torch.
 
-The kernel is a product of two: over the numbers a squared-exponential one or a Matérn one of 5/2, whichever makes the
-data more probable, with a length for each; over ``c`` categorical coordinates, as in BoTorch's ``CategoricalKernel``,
-``exp(-[differs] / (c l))``. The prior of each length is BoTorch's, a log-normal one that grows with the dimension; that
-of an inferred noise is wider than BoTorch's, which takes small differences of an exact measurement for noise.
+The kernel is a product of two: over the numbers a squared-exponential one or a Matérn one of 5/2, as wanted or
+whichever makes the data more probable, with a length for each; over ``c`` categorical coordinates, as in BoTorch's
+``CategoricalKernel``, ``exp(-[differs] / (c l))``. The prior of each length is BoTorch's, a log-normal one that grows
+with the dimension; that of an inferred noise is wider than BoTorch's, which takes small differences of an exact
+measurement for noise.
 
 Source:
     Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, ch. 2, 4, 5;
@@ -30,6 +31,8 @@ from alchemy_async.space import Array
 __all__ = ["GaussianProcess", "Kernel", "Mask", "NotPositiveDefiniteError", "Posterior", "fit", "root", "solve"]
 
 Mask = NDArray[np.bool_]
+KERNELS = ("auto", "matern", "rbf")
+"""Which kernel the numbers have; ``auto``: the one under which the data are more probable."""
 
 LEAST_VARIANCE = 1e-6  # of the standardised values: what a factor needs on its diagonal
 LEAST_NOISE, MOST_NOISE = 1e-6, 10.0  # an inferred variance of the standardised values
@@ -85,13 +88,26 @@ class Kernel:
         Returns:
             Shape ``(n, d)``.
         """
-        if self.is_rough:
-            squares, exponent = self._parts(a, b)
-            steps = np.sqrt(5.0 * squares)
-            covariance = (5.0 / 3.0) * (1.0 + steps) * np.exp(exponent - steps)
-        weighted = weights * covariance
+        weighted = weights * self.bent(a, b, covariance)
         slope = (weighted @ b - a * weighted.sum(axis=1)[:, None]) / self.lengths**2
         return np.where(self.categorical, 0.0, slope)
+
+    def bent(self, a: Array, b: Array, covariance: Array) -> Array:
+        """Return minus the derivative of ``k(a, b)`` by half the squared distance over the numbers.
+
+        Args:
+            a: Points, shape ``(..., n, d)``.
+            b: Points, shape ``(..., m, d)``.
+            covariance: ``k(a, b)``, shape ``(..., n, m)``.
+
+        Returns:
+            Shape ``(..., n, m)``.
+        """
+        if not self.is_rough:
+            return covariance
+        squares, exponent = self._parts(a, b)
+        steps = np.sqrt(5.0 * squares)
+        return np.asarray((5.0 / 3.0) * (1.0 + steps) * np.exp(exponent - steps))
 
     def _parts(self, a: Array, b: Array) -> tuple[Array, Array]:
         """Return squared distances over the numbers, and the logarithm of the categorical part, ``(..., n, m)``."""
@@ -169,7 +185,7 @@ class GaussianProcess:
         return solve(self.factor, self.whitened[:, None], transposed=True)[:, 0]
 
 
-def fit(x: Array, y: Array, variances: Array | None, categorical: Mask) -> GaussianProcess:
+def fit(x: Array, y: Array, variances: Array | None, categorical: Mask, kernel: str = "auto") -> GaussianProcess:
     """Return the Gaussian process with the most probable hyperparameters.
 
     Args:
@@ -177,13 +193,15 @@ def fit(x: Array, y: Array, variances: Array | None, categorical: Mask) -> Gauss
         y: Standardised values, shape ``(n,)``.
         variances: Known noise variance of each value, shape ``(n,)``; None: one variance is inferred.
         categorical: Which coordinates are categorical, shape ``(d,)``.
+        kernel: One of `KERNELS`.
 
     Raises:
         NotPositiveDefiniteError: If no hyperparameters give a factor.
     """
-    kinds = [Posterior(x, y, variances, categorical)]
-    if not categorical.all():
-        kinds.append(kinds[0].of_rough_functions())
+    smooth = Posterior(x, y, variances, categorical)
+    kinds = [] if kernel == "matern" else [smooth]
+    if kernel == "matern" or (kernel == "auto" and not categorical.all()):
+        kinds.append(smooth.of_rough_functions())
     found = [(most_probable(posterior, posterior.starts()), posterior) for posterior in kinds]
     logs, posterior = min(found, key=lambda one: one[1].loss(one[0])[0])
     lengths, noise = posterior.read(logs)

@@ -8,7 +8,8 @@ Up to ``EVERY_TIME`` values the hyperparameters are fitted to all of them at eac
 Beyond, three things grow within bounds:
 
 - Hyperparameters are those of a milestone: the first part of the history, at each milestone longer by a
-  twentieth. At most ``SAMPLE`` of its values, evenly spaced in time, say what they are.
+  twentieth. At most ``SAMPLE`` of its values, evenly spaced in time, say what they are. The kernel is the
+  squared-exponential one, unless the other is asked for.
 - Up to ``Limits.exact`` values the process holds all of them. Its factor is that of the milestone's part, with
   the rows since then below it.
 - Beyond, it holds those that matter (see `alchemy_async.planner.active`).
@@ -110,7 +111,7 @@ class _Content:
 
 
 def process_for(
-    values: Values, came: NDArray[np.intp] | None = None, limits: Limits = DEFAULT_LIMITS
+    values: Values, came: NDArray[np.intp] | None = None, limits: Limits = DEFAULT_LIMITS, kernel: str = "auto"
 ) -> gp.GaussianProcess:
     """Return a Gaussian process of standardised values, at a bounded price.
 
@@ -118,6 +119,7 @@ def process_for(
         values: The values.
         came: Place of each in the history, shape ``(n,)``, 0 for the oldest; None: they are in its order.
         limits: How much the process may hold.
+        kernel: One of `gp.KERNELS`.
 
     Returns:
         Up to `EVERY_TIME` values: of all, in their order. Beyond: of all or some, in the order in which they came,
@@ -128,21 +130,24 @@ def process_for(
         PlannerError: If the device is none that torch has.
     """
     if len(values) <= EVERY_TIME:
-        return gp.fit(values.x, values.y, values.variances, values.categorical)
+        return gp.fit(values.x, values.y, values.variances, values.categorical, kernel)
     ordered = values if came is None else values.at(np.argsort(came, kind="stable"))
     first = milestone(len(ordered))
     scaled = _scaled(ordered, first)
     sample = scaled.at(np.linspace(0, first - 1, min(SAMPLE, first)).astype(np.intp))
-    lengths, noise = _hyperparameters(_Content(sample.x, sample.y, sample.variances, sample.categorical))
-    kernel = gp.Kernel(lengths, ordered.categorical)
+    is_rough = kernel == "matern"
+    lengths, noise = _hyperparameters(_Content(sample.x, sample.y, sample.variances, sample.categorical), is_rough)
+    found = gp.Kernel(lengths, ordered.categorical, is_rough)
     variances = np.full(len(ordered), noise) if scaled.variances is None else scaled.variances
     if len(ordered) > limits.exact:
-        rows = active(ordered.x, ordered.y, variances, kernel, limits.active)
+        rows = active(ordered.x, ordered.y, variances, found, limits.active)
         held = _Content(ordered.x[rows], variances[rows], lengths, ordered.categorical)
-        return LocalProcess(ordered.x, ordered.y, variances, kernel, rows, _made(held, device_for(limits, len(rows))))
+        factor = _made(held, is_rough, device_for(limits, len(rows)))
+        return LocalProcess(ordered.x, ordered.y, variances, found, rows, factor)
     begun = _Content(ordered.x[:first], variances[:first], lengths, ordered.categorical)
-    factor = gp.extended(_factor(begun, device_for(limits, len(ordered))), ordered.x, variances, kernel)
-    return gp.GaussianProcess(ordered.x, ordered.y, variances, kernel, factor)
+    first_factor = _factor(begun, is_rough, device_for(limits, len(ordered)))
+    factor = gp.extended(first_factor, ordered.x, variances, found)
+    return gp.GaussianProcess(ordered.x, ordered.y, variances, found, factor)
 
 
 def device_for(limits: Limits, n: int) -> str:
@@ -184,25 +189,27 @@ def _scaled(values: Values, first: int) -> Values:
 
 
 @lru_cache(maxsize=16)
-def _hyperparameters(content: _Content) -> tuple[Array, float]:
+def _hyperparameters(content: _Content, is_rough: bool) -> tuple[Array, float]:
     """Return the most probable lengths, shape ``(d,)``, and the noise variance, where that is inferred."""
     x, y, variances, categorical = content.arrays
     few = slice(None, None, _COARSE)
-    rough = gp.Posterior(x[few], y[few], None if variances is None else variances[few], categorical)
+    coarse = gp.Posterior(x[few], y[few], None if variances is None else variances[few], categorical)
     posterior = gp.Posterior(x, y, variances, categorical)
-    lengths, noise = posterior.read(gp.most_probable(posterior, [gp.most_probable(rough, rough.starts()[:1])]))
+    if is_rough:
+        coarse, posterior = coarse.of_rough_functions(), posterior.of_rough_functions()
+    lengths, noise = posterior.read(gp.most_probable(posterior, [gp.most_probable(coarse, coarse.starts()[:1])]))
     return lengths, float(noise[0])
 
 
 @lru_cache(maxsize=4)
-def _factor(content: _Content, device: str) -> Factor:
-    return _made(content, device)
+def _factor(content: _Content, is_rough: bool, device: str) -> Factor:
+    return _made(content, is_rough, device)
 
 
-def _made(content: _Content, device: str) -> Factor:
+def _made(content: _Content, is_rough: bool, device: str) -> Factor:
     x, variances, lengths, categorical = content.arrays
     if device == "cpu":
-        return gp.covariance_factor(x, variances, gp.Kernel(lengths, categorical))
+        return gp.covariance_factor(x, variances, gp.Kernel(lengths, categorical, is_rough))
     from alchemy_async.planner import accelerated
 
-    return accelerated.covariance_factor(x, variances, gp.Kernel(lengths, categorical), device)
+    return accelerated.covariance_factor(x, variances, gp.Kernel(lengths, categorical, is_rough), device)

@@ -27,7 +27,7 @@ import numpy as np
 from alchemy_async.planner.chances import Conditions
 from alchemy_async.planner.drawn import DrawnProcess
 from alchemy_async.planner.expected import Factor, Product, normal_draws
-from alchemy_async.planner.gains import Above, Nearer
+from alchemy_async.planner.gains import Above, Likelier, Nearer
 from alchemy_async.planner.gp import GaussianProcess, root
 from alchemy_async.space import Array
 
@@ -48,13 +48,42 @@ class NoisyImprovement(Product):
         pending: Unit-cube coordinates of points not yet observed, shape ``(m, d)``.
         seed: Seed of the draws.
         conditions: What a point must meet beside.
+        margin: By how much a value must be better to count, standardised, >= 0.
     """
 
     def __init__(
-        self, process: GaussianProcess, pending: Array, seed: int, conditions: Conditions = _NO_CONDITIONS
+        self,
+        process: GaussianProcess,
+        pending: Array,
+        seed: int,
+        conditions: Conditions = _NO_CONDITIONS,
+        margin: float = 0.0,
     ) -> None:
         drawn, best, beside = _drawn(process, pending, seed, conditions, np.asarray)
-        super().__init__([(drawn, Above(best)), *beside])
+        super().__init__([(drawn, Above(best + margin)), *beside])
+
+
+class NoisyProbability(Product):
+    """Log probability of being better than the best of what is observed and pending.
+
+    Args:
+        process: The model; larger is better.
+        pending: Unit-cube coordinates of points not yet observed, shape ``(m, d)``.
+        seed: Seed of the draws.
+        conditions: What a point must meet beside.
+        margin: By how much a value must be better to count, standardised, >= 0.
+    """
+
+    def __init__(
+        self,
+        process: GaussianProcess,
+        pending: Array,
+        seed: int,
+        conditions: Conditions = _NO_CONDITIONS,
+        margin: float = 0.0,
+    ) -> None:
+        drawn, best, beside = _drawn(process, pending, seed, conditions, np.asarray)
+        super().__init__([(drawn, Likelier(best + margin)), *beside])
 
 
 class TargetImprovement(Product):

@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from alchemy_async.errors import PlannerError
 from alchemy_async.experiment import History, Objective, optimised
 from alchemy_async.planner import gp
 from alchemy_async.planner.chances import Conditions, success
-from alchemy_async.planner.criteria import Criterion, Improvement, Modelled, Prediction
+from alchemy_async.planner.criteria import Criterion, Modelled, Prediction
 from alchemy_async.planner.features import Features
 from alchemy_async.planner.growth import DEFAULT_LIMITS, Limits, Values, process_for
 from alchemy_async.planner.pareto import Hypervolume
+from alchemy_async.planner.strategies import IMPROVEMENT, Strategy, criterion_of
 from alchemy_async.planner.training import Training, training
 from alchemy_async.space import Array, Space
 
@@ -69,6 +71,8 @@ def learn(
     learns_failures: bool,
     seed: int,
     bounds: Limits = DEFAULT_LIMITS,
+    kernel: str = "auto",
+    strategy: Strategy = IMPROVEMENT,
 ) -> Learnt | None:
     """Return what a history taught; None where an objective that is to be optimised has no model yet.
 
@@ -80,12 +84,14 @@ def learn(
         learns_failures: Whether refused points teach where experiments fail.
         seed: Seed of the draws.
         bounds: How much a model may hold, and where it is reckoned.
+        kernel: One of `gp.KERNELS`.
+        strategy: What makes a point worth measuring.
 
     Raises:
         NotPositiveDefiniteError: If a model can't be fitted.
-        PlannerError: If there is no such device.
+        PlannerError: If there is no such device, or the strategy can't serve.
     """
-    found = {one.name: _model(space, one, history, noise[one.name], bounds) for one in objectives}
+    found = {one.name: _model(space, one, history, noise[one.name], bounds, kernel) for one in objectives}
     wanted = [found[one.name] for one in optimised(objectives)]
     if any(one is None for one in wanted):
         return None
@@ -94,16 +100,30 @@ def learn(
     succeeds = success(space, history) if learns_failures else None
     conditions = Conditions([*limits, *([] if succeeds is None else [succeeds])])
     best = [one for one in modelled if one.objective.is_optimised]
-    criterion = Improvement(best[0], conditions, seed) if len(best) == 1 else Hypervolume(best, seed, conditions)
-    return Learnt(modelled, conditions, criterion)
+    return Learnt(modelled, conditions, _criterion(space, best, conditions, seed, strategy))
 
 
-def _model(space: Space, objective: Objective, history: History, noise: Noise, bounds: Limits) -> Modelled | None:
+def _criterion(space: Space, best: list[Modelled], conditions: Conditions, seed: int, strategy: Strategy) -> Criterion:
+    if len(best) == 1:
+        return criterion_of(space, best[0], conditions, seed, strategy)
+    if strategy != IMPROVEMENT:
+        raise PlannerError(
+            "Several objectives are to be optimised, for which there is the strategy improvement alone, without a "
+            "margin. Choose it, or give all objectives but one the goal limit."
+        )
+    return Hypervolume(best, seed, conditions)
+
+
+def _model(
+    space: Space, objective: Objective, history: History, noise: Noise, bounds: Limits, kernel: str
+) -> Modelled | None:
     data = training(space, objective, history)
-    return None if data is None else Modelled(objective, data, modelled(space, data, noise, bounds))
+    return None if data is None else Modelled(objective, data, modelled(space, data, noise, bounds, kernel))
 
 
-def modelled(space: Space, data: Training, noise: Noise, bounds: Limits = DEFAULT_LIMITS) -> gp.GaussianProcess:
+def modelled(
+    space: Space, data: Training, noise: Noise, bounds: Limits = DEFAULT_LIMITS, kernel: str = "auto"
+) -> gp.GaussianProcess:
     """Return the model of one objective.
 
     Args:
@@ -111,6 +131,7 @@ def modelled(space: Space, data: Training, noise: Noise, bounds: Limits = DEFAUL
         data: What the model is shown.
         noise: ``inferred``, ``none``, or a standard deviation in the objective's unit.
         bounds: How much it may hold, and where it is reckoned.
+        kernel: One of `gp.KERNELS`.
 
     Raises:
         NotPositiveDefiniteError: If no hyperparameters fit.
@@ -119,9 +140,9 @@ def modelled(space: Space, data: Training, noise: Noise, bounds: Limits = DEFAUL
     features = Features(space)
     values = Values(features(data.x), data.y, _variances(data, noise), features.categorical)
     try:
-        process = process_for(values, data.came, bounds)
+        process = process_for(values, data.came, bounds, kernel)
     except gp.NotPositiveDefiniteError:  # copies that differ more than the noise they are given
-        process = process_for(replace(values, variances=None), data.came, bounds)
+        process = process_for(replace(values, variances=None), data.came, bounds, kernel)
     return features.over_unit_cube(process)
 
 

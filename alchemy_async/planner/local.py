@@ -183,7 +183,8 @@ class LocalDraws:
         for block in self._process.blocks(x, self._points):
             values = block.values * by_mean[block.at].sum(axis=1)[:, None]
             wanted = np.hstack([values, by_mean[block.at] @ self._drawn.T]) - share[block.at, None] * block.covariance
-            pulled = block.solve(wanted) * block.covariance
+            bent = kernel.bent(x[block.at, None, :], block.near, block.covariance[:, None, :])[:, 0, :]
+            pulled = block.solve(wanted) * bent
             towards = np.einsum("qs,qsd->qd", pulled, block.near) - pulled.sum(axis=1)[:, None] * x[block.at]
             slopes[block.at] = np.where(kernel.categorical, 0.0, towards / kernel.lengths**2)
         return slopes

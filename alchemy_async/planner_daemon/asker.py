@@ -15,15 +15,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from alchemy_async.errors import AlchemyError
+from alchemy_async.errors import AlchemyError, PlannerError
 from alchemy_async.experiment import History, Objective, Suggestion
 from alchemy_async.planner import Planner
-from alchemy_async.space import Point, Space
+from alchemy_async.space import Point, Space, Value
 
 if TYPE_CHECKING:  # multiprocess brings no types; its objects have the interface of multiprocessing's
     from multiprocessing.connection import Connection
@@ -34,12 +34,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Question:
-    """The arguments of `Planner.ask`."""
+    """The arguments of `Planner.ask`; ``hold``: what the points must have, whatever they have else."""
 
     history: History
     pending: tuple[Point, ...]
     n: int
     seed: int
+    hold: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,44 @@ def answer(planner: Planner, question: Question) -> Answer:
     return Answer(suggestions, time.perf_counter() - begun)
 
 
-class InlineAsker:
-    """Asks at once, in this thread: for simulated time and for tests."""
+class Planners:
+    """A campaign's planner, and one more for each of the values that parameters are held at.
 
-    def __init__(self, planner: Planner) -> None:
-        self._planner = planner
+    Args:
+        planner: The campaign's.
+        recipe: How the others are made; None: nothing can be held.
+    """
+
+    def __init__(self, planner: Planner, recipe: PlannerRecipe | None = None) -> None:
+        self._recipe = recipe
+        self._made: dict[tuple[tuple[str, Value], ...], Planner] = {(): planner}
+
+    def answer(self, question: Question) -> Answer:
+        """Ask whoever the question is for; any exception becomes an answer's error."""
+        held = tuple(sorted(question.hold.items()))
+        try:
+            if held not in self._made:
+                self._made[held] = self._make(question.hold)
+        except AlchemyError as error:
+            return Answer((), 0.0, str(error))
+        return answer(self._made[held], question)
+
+    def _make(self, hold: Mapping[str, Value]) -> Planner:
+        if self._recipe is None:
+            raise PlannerError("This planner can't hold parameters at values: nobody said how another one is made.")
+        return replace(self._recipe, space=self._recipe.space.holding(hold)).make()
+
+
+class InlineAsker:
+    """Asks at once, in this thread: for simulated time and for tests.
+
+    Args:
+        planner: Who is asked.
+        recipe: How another one is made where parameters are held at values.
+    """
+
+    def __init__(self, planner: Planner, recipe: PlannerRecipe | None = None) -> None:
+        self._planners = Planners(planner, recipe)
         self._answer: Answer | None = None
 
     @property
@@ -99,7 +133,7 @@ class InlineAsker:
 
     def start(self, question: Question) -> None:
         """Ask, and keep the answer."""
-        self._answer = answer(self._planner, question)
+        self._answer = self._planners.answer(question)
 
     def take(self) -> Answer | None:
         """Take the answer."""
@@ -275,10 +309,11 @@ def _serve(connection: Connection, recipe: PlannerRecipe) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the daemon decides
     with contextlib.suppress(AttributeError, OSError):
         os.nice(10)  # instruments and the daemon go first: a planner that thinks must not delay a claim
-    planner: Planner | None = None
+    planners: Planners | None = None
     failure = ""
     try:
         planner = recipe.make()
+        planners = Planners(planner, recipe)
         warm_up: Callable[[], None] = getattr(planner, "warm_up", lambda: None)
         warm_up()
     except AlchemyError as error:
@@ -288,7 +323,7 @@ def _serve(connection: Connection, recipe: PlannerRecipe) -> None:
             question = pickle.loads(connection.recv_bytes())  # noqa: S301 - our own parent wrote it
         except (EOFError, OSError):
             return
-        said = answer(planner, question) if planner is not None else Answer((), 0.0, failure)
+        said = Answer((), 0.0, failure) if planners is None else planners.answer(question)
         try:
             connection.send(said)
         except (OSError, ValueError):

@@ -31,7 +31,8 @@ from alchemy_async.planner_daemon.ending import Summary, reason_to_end, summaris
 from alchemy_async.planner_daemon.intake import Intake, withdraw
 from alchemy_async.planner_daemon.leases import Leases, Terms
 from alchemy_async.planner_daemon.refresh import Refresher
-from alchemy_async.planner_daemon.serving import Labels
+from alchemy_async.planner_daemon.sharing import Sharing
+from alchemy_async.planner_daemon.ties import Worker
 from alchemy_async.queues import Collected, PlannerEnd
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ class PlannerDaemon:
         self._groups = {name: group for group in settings.workers for name in group.worker_names()}
         self._intake = Intake(ledger, queue, space, settings.as_objectives(), clock)
         self._leases = Leases(clock, self._terms)
-        self._refresher = Refresher(ledger, settings, space, asker, clock, seed)
+        self._sharing = Sharing(settings.shared(), settings.planner.batch)
+        self._refresher = Refresher(ledger, settings, space, asker, clock, seed, self._sharing)
         self._is_open = False
         self._published: _Published | None = None
         self._offered: dict[str, tuple[Experiment, Offer]] = {}  # the last offer of each experiment in the window
@@ -108,10 +110,11 @@ class PlannerDaemon:
             return self._end(reason)
         paused = self._ledger.meta("wanted") == "paused"
         if not paused:
-            living, idle = self._workers()
+            workers = self._workers()
+            self._see_batch(len(workers))
             if self._begin_suggesting():
-                self._refresher.refresh(living, idle)
-            self._window = min(max(WINDOW, self._refresher.depth, 2 * len(living), self._taken()), MOST_WINDOW)
+                self._refresher.refresh(workers)
+            self._window = min(max(WINDOW, self._refresher.depth, 2 * len(workers), self._taken()), MOST_WINDOW)
         self._publish(QueueState.PAUSED if paused else QueueState.RUNNING)
         self._remind()
         return None
@@ -124,6 +127,16 @@ class PlannerDaemon:
             self._refresher.open_campaign()
             self._is_open = True
         return True
+
+    def _see_batch(self, n_workers: int) -> None:
+        if self._sharing.is_needed:
+            queued = (self._ledger.experiment(key.experiment) for key in self._ledger.listed())
+            self._sharing.look(
+                self._ledger.experiments(State.RUNNING),
+                [found for found in queued if found.state is State.QUEUED],
+                n_starts=self._ledger.tally()["starts"],
+                n_workers=n_workers,
+            )
 
     # -- what came in ------------------------------------------------------
 
@@ -152,12 +165,14 @@ class PlannerDaemon:
             return Terms(lease_s=30.0, timeout_s=3600.0)
         return Terms(max(group.lease_s for group in groups), max(group.timeout_s for group in groups))
 
-    def _workers(self) -> tuple[list[Labels], list[Labels]]:
-        """Return the labels of the workers that live, and of those of them that have nothing."""
+    def _workers(self) -> list[Worker]:
+        """Return the workers that live."""
         living = self._leases.living().values()
         holding = {attempt.worker for attempt in self._ledger.held() if attempt.state is AttemptState.RUNNING}
-        idle = [beat for beat in living if _is_free(beat) and beat.worker not in holding]
-        return [frozenset(beat.labels) for beat in living], [frozenset(beat.labels) for beat in idle]
+        return [
+            Worker(beat.worker, frozenset(beat.labels), _is_free(beat) and beat.worker not in holding)
+            for beat in living
+        ]
 
     def _taken(self) -> int:
         """Return how many experiments workers took lately: the queue must not run dry before a look."""
@@ -207,7 +222,7 @@ class PlannerDaemon:
     def _offers(self) -> list[Offer]:
         """Return the head of the backlog; what stayed as it was is the very same offer."""
         offered: dict[str, tuple[Experiment, Offer]] = {}
-        for experiment in self._ledger.window(self._window):
+        for experiment in self._sharing.allowed(self._ledger.window(self._window)):
             last = self._offered.get(experiment.id)
             if last is None or (last[0] is not experiment and last[0] != experiment):
                 last = (experiment, self._offer(experiment))

@@ -8,7 +8,8 @@ Never: asks, or knows which experiments.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from statistics import fmean, median
 
 MAX_DEPTH = 64  # a queue deeper than this is stale before it is read
@@ -21,21 +22,30 @@ class Pace:
     Args:
         n_workers: Workers that live, > 0.
         point_s: How long the last asks took for each point that they were asked for, in seconds.
-        duration_s: How long the last experiments took, in seconds.
+        duration_s: How long the last experiments took, in seconds, by the name of the worker.
     """
 
     n_workers: int
     point_s: tuple[float, ...] = ()
-    duration_s: tuple[float, ...] = ()
+    duration_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def n_freed(self) -> float | None:
-        """Workers that become free while the planner thinks about one point; None before anything was measured."""
-        most_s = 10 * median(self.duration_s) if self.duration_s else 0.0  # one worker's clock may be years behind
-        mean_s = fmean(min(duration_s, most_s) for duration_s in self.duration_s) if self.duration_s else 0.0
-        if not self.point_s or mean_s <= 0:
+        """Workers that become free while the planner thinks about one point; None before anything was measured.
+
+        Each becomes free as often as its own experiments are short; one that has finished nothing yet
+        is reckoned with the mean of the others.
+        """
+        seconds = [one for of_one in self.duration_s.values() for one in of_one]
+        if not self.point_s or not seconds:
             return None
-        return self.n_workers * median(self.point_s) / mean_s
+        most_s = 10 * median(seconds)  # one worker's clock may be years behind
+        usual_s = fmean(min(one, most_s) for one in seconds)
+        if usual_s <= 0:
+            return None
+        # Few experiments of one worker say little of it alone: each has one more, which took as long as usual.
+        own_s = [fmean((usual_s, *(min(one, most_s) for one in of_one))) for of_one in self.duration_s.values()]
+        return self.n_workers * fmean(1 / mean_s for mean_s in own_s) * median(self.point_s)
 
 
 def depth(setting: int | str, pace: Pace) -> int:

@@ -8,12 +8,13 @@ Never: waits for results.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from alchemy_async.config import CampaignSettings
 from alchemy_async.experiment import History, Suggestion
 from alchemy_async.planner import Planner
-from alchemy_async.space import Point, Space
+from alchemy_async.planner_daemon.sharing import PER_WORKER
+from alchemy_async.space import Point, Space, Value
 
 
 def derived_seed(seed: int, *parts: object) -> int:
@@ -38,7 +39,21 @@ def initial_design(settings: CampaignSettings, space: Space, seed: int, avoid: S
         return [space.check(point) for point in initial.points]
     from alchemy_async.planner.designs import design
 
-    return list(design(space, initial.method, settings.n_initial(), derived_seed(seed, "initial"), avoid))
+    points: list[Point] = list(
+        design(space, initial.method, settings.n_initial(), derived_seed(seed, "initial"), avoid)
+    )
+    n_workers = sum(group.count for group in settings.workers)
+    return _in_batches(points, space, settings.shared(), settings.planner.batch or PER_WORKER * max(n_workers, 1))
+
+
+def _in_batches(points: list[Point], space: Space, shared: Sequence[str], size: int) -> list[Point]:
+    """Give as many points as a batch has the shared values of the first of them, where that is possible."""
+    for k in range(len(points)) if shared else ():
+        first = points[k - k % size]
+        joined = {**points[k], **{name: first[name] for name in shared}}
+        if space.is_feasible(joined) and not space.is_copy(joined, points[:k]):
+            points[k] = joined
+    return points
 
 
 def model_starts_at(settings: CampaignSettings) -> int:
@@ -57,14 +72,16 @@ class Filler:
 
     def __init__(self, space: Space, settings: CampaignSettings, seed: int) -> None:
         self._space, self._settings, self._seed = space, settings, seed
-        self._planner: Planner | None = None
+        self._planners: dict[tuple[tuple[str, Value], ...], Planner] = {}
 
-    def points(self, history: History, pending: Sequence[Point], n: int) -> list[Suggestion]:
-        """Return up to ``n`` points away from all that was chosen before."""
-        if self._planner is None:
+    def points(self, history: History, pending: Sequence[Point], n: int, hold: Mapping[str, Value]) -> list[Suggestion]:
+        """Return up to ``n`` points away from all that was chosen before, with parameters held at values."""
+        held = tuple(sorted(hold.items()))
+        if held not in self._planners:
             from alchemy_async.planner.load import load_planner
 
-            self._planner = load_planner("sobol", self._space, self._settings.as_objectives(), {})
+            space = self._space.holding(hold)
+            self._planners[held] = load_planner("sobol", space, self._settings.as_objectives(), {})
         seed = derived_seed(self._seed, "initial")  # a Sobol design is gone on with
-        found = self._planner.ask(history, pending, n, seed)
+        found = self._planners[held].ask(history, pending, n, seed)
         return [Suggestion(point.parameters, "fill", "space-filling: no model yet") for point in found]

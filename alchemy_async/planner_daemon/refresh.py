@@ -17,17 +17,18 @@ from alchemy_async.clock import Clock, to_wire
 from alchemy_async.config import CampaignSettings
 from alchemy_async.experiment import PENDING, Experiment, State, Suggestion
 from alchemy_async.ledger import Ledger
-from alchemy_async.planner_daemon import look_ahead, opening, serving
+from alchemy_async.planner_daemon import look_ahead, opening
 from alchemy_async.planner_daemon.answers import check
 from alchemy_async.planner_daemon.asker import Answer, Asker, Question
+from alchemy_async.planner_daemon.needs import MOST_PENDING, Held, Need, Needs, held
 from alchemy_async.planner_daemon.placing import place
-from alchemy_async.planner_daemon.serving import Labels
-from alchemy_async.space import Point, Space
+from alchemy_async.planner_daemon.sharing import Sharing
+from alchemy_async.planner_daemon.ties import Ties, Worker
+from alchemy_async.space import Point, Space, Value
 
 log = logging.getLogger(__name__)
 
 _FAILED_ASK_PAUSE_S = (1.0, 60.0)
-MOST_PENDING = 512  # queued experiments that a question tells of; what lies deeper in a backlog is not about to run
 MOST_NOTED = 64  # pending experiments that are named in what is noted of a suggestion
 
 
@@ -36,6 +37,7 @@ class _Asked:
     """What the question that is on its way knew."""
 
     revisable: tuple[str, ...]
+    hold: Mapping[str, Value]
     learnt: int
     n_observations: int
     n_pending: int
@@ -60,17 +62,31 @@ class Refresher:
         asker: Who puts questions to the planner.
         clock: Its monotonic seconds time the pauses after failed asks.
         seed: The campaign's seed.
+        sharing: The batch that is run now; None: no parameter is shared.
     """
 
     def __init__(
-        self, ledger: Ledger, settings: CampaignSettings, space: Space, asker: Asker, clock: Clock, seed: int
+        self,
+        ledger: Ledger,
+        settings: CampaignSettings,
+        space: Space,
+        asker: Asker,
+        clock: Clock,
+        seed: int,
+        sharing: Sharing | None = None,
     ) -> None:
+        self._sharing = sharing or Sharing(())
         self._ledger, self._settings, self._space = ledger, settings, space
         self._asker, self._clock, self._seed = asker, clock, seed
+        self._ties = Ties(settings.ties())
+        self._needs = Needs(ledger, settings.planner.look_ahead, self._ties, self._sharing)
         self._filler = opening.Filler(space, settings, seed)
         self._asked: _Asked | None = None
         self._conditioned_on: dict[str, int] = {}  # how much had been learnt when a queued id got its point
-        self._barren: tuple[int, ...] | None = None  # what was known when the planner had nothing to offer
+        self._barren: dict[
+            Held, tuple[int, ...]
+        ] = {}  # what was known when there was nothing to offer, by what is held
+        self._holds: set[Held] = {()}  # at what the points that are wanted now are held
         self._n_failed_asks = 0
         self._not_before_s = 0.0
         self._has_model = bool(ledger.ask_seconds(last=1))
@@ -80,7 +96,8 @@ class Refresher:
     @property
     def is_exhausted(self) -> bool:
         """Whether the planner had nothing more to offer, and nothing has changed since."""
-        return self._barren is not None and self._barren == self._signature()
+        signature = self._signature()
+        return all(self._barren.get(held) == signature for held in self._holds)
 
     def open_campaign(self) -> None:
         """Queue the initial design, once in the life of a campaign.
@@ -97,39 +114,41 @@ class Refresher:
         with self._ledger.change() as change:
             method = self._settings.planner.initial.method
             for point in points[: self._n_free_places()]:
-                change.add(point, origin="initial", reason=f"initial design: {method}", pinned=True)
+                reason, requires = f"initial design: {method}", self._ties.requires(point)
+                change.add(point, origin="initial", reason=reason, pinned=True, requires=requires)
             change.set_meta(opened="yes")
 
-    def refresh(self, living: Sequence[Labels], idle: Sequence[Labels]) -> None:
+    def refresh(self, workers: Sequence[Worker]) -> None:
         """Take an answer, fill up, ask.
 
         Args:
-            living: The labels of each worker that lives.
-            idle: The labels of each of them that has nothing.
+            workers: Those that live.
         """
         self._take_answer()
-        pace = look_ahead.Pace(
-            n_workers=max(len(living), 1),
-            point_s=tuple(self._ledger.point_seconds(last=5)),
-            duration_s=tuple(self._ledger.duration_seconds(last=20)),
-        )
-        self.depth = look_ahead.depth(self._settings.planner.look_ahead, pace)
+        needs = self._needs.of(workers, self._n_free_places())
+        self._holds = {held(need.hold) for need in needs}
+        self.depth = max(need.depth for need in needs)
         if not self._may_ask():
             return
-        n_idle, n_ready = len(idle), self._n_ready(living, idle)
-        missing = min(max(n_idle + self.depth - n_ready, 0), self._n_free_places())
         is_ready = self._ledger.n_observations() >= opening.model_starts_at(self._settings)
-        n_fill = min(n_idle - n_ready, missing) if self._has_model else missing
-        if (
-            not is_ready or not self._has_model or self._settings.planner.when_late == "fill" or self._n_failed_asks
-        ) and n_fill > 0:
-            filled = self._fill(n_fill)
-            missing -= filled
-            if not filled and not is_ready:  # a small space may have no point left before the model's first
-                self._barren = self._signature()
+        is_to_fill = not self._has_model or self._settings.planner.when_late == "fill" or bool(self._n_failed_asks)
+        for need in needs:
+            n_fill = min(need.n_idle - need.n_ready, need.missing) if self._has_model else need.missing
+            if (not is_ready or is_to_fill) and n_fill > 0:
+                filled = self._fill(n_fill, need.hold)
+                need.missing -= filled
+                if not filled and not is_ready:  # a small space may have no point left before the model's first
+                    self._be_barren(need.hold, self._signature())
         if is_ready:
-            self._ask(missing, look_ahead.round_size(pace, is_starved=n_idle > n_ready))
+            self._ask(needs)
             self._take_answer()  # in simulated time the answer is there at once
+
+    def _be_barren(self, hold: Mapping[str, Value], signature: tuple[int, ...]) -> None:
+        """Take note that there is no point left; of a batch, that it is to be the last of these values."""
+        same = {key: known for key, known in self._barren.items() if known == signature}
+        self._barren = {**same, held(hold): signature}
+        if self._sharing.is_needed and hold:
+            self._sharing.end_batch()
 
     def _may_ask(self) -> bool:
         """Whether initial results need not, or need no longer, be waited for."""
@@ -140,31 +159,36 @@ class Refresher:
         self._initial = self._ledger.still_pending(self._initial)
         return not self._initial
 
-    def _n_ready(self, living: Sequence[Labels], idle: Sequence[Labels]) -> int:
-        most = len(idle) + self.depth  # more than that is never missing
-        return serving.n_ready(self._ledger.queued_for(most), living, idle)
-
     # -- asking ------------------------------------------------------------
 
-    def _ask(self, missing: int, round_size: int) -> None:
-        """Ask for what is missing, then for fresh points in place of queued ones that something was learnt since."""
+    def _ask(self, needs: Sequence[Need]) -> None:
+        """Ask for what the first kind misses; if none does, for fresh points for what is queued and old."""
         if self._asker.is_busy or self._clock.monotonic() < self._not_before_s or self.is_exhausted:
             return
         learnt = self._ledger.history_version()
-        n_new = min(missing, round_size)
-        stale = [found for found in self._ledger.revisable() if self._conditioned_on.get(found.id) != learnt]
-        stale = stale[: round_size - n_new]
-        n = n_new + len(stale)
-        if n == 0:
-            return
+        old = [found for found in self._ledger.revisable() if self._conditioned_on.get(found.id) != learnt]
+        for need in sorted(needs, key=lambda need: need.missing == 0):
+            size = look_ahead.round_size(need.pace, is_starved=need.n_idle > need.n_ready)
+            n_new = min(need.missing, size)
+            stale = [found for found in old if self._may_serve(found, need)][: size - n_new]
+            if n_new + len(stale) and self._barren.get(held(need.hold)) != self._signature():
+                self._put(need.hold, n_new + len(stale), stale, learnt)
+                return
+
+    def _may_serve(self, experiment: Experiment, need: Need) -> bool:
+        """Tell whether an experiment may be given a point that is sought for some workers."""
+        point = {**experiment.parameters, **need.hold}
+        return need.is_for(frozenset(experiment.requires)) and self._sharing.may_become(experiment, point)
+
+    def _put(self, hold: Mapping[str, Value], n: int, stale: Sequence[Experiment], learnt: int) -> None:
         history = self._ledger.history()
         by_name, ids = self._pending(stale), tuple(found.id for found in stale)
         pending = tuple(point for points in by_name.values() for point in points)
         self._asked = _Asked(
-            ids, learnt, len(history.observations), len(pending), n, self._ledger.last_number(), self._signature(),
-            at=to_wire(self._clock.now()), pending=tuple(by_name)[:MOST_NOTED],
+            ids, hold, learnt, len(history.observations), len(pending), n, self._ledger.last_number(),
+            self._signature(), at=to_wire(self._clock.now()), pending=tuple(by_name)[:MOST_NOTED],
         )  # fmt: skip
-        self._asker.start(Question(history, pending, n, opening.derived_seed(self._seed, "ask")))
+        self._asker.start(Question(history, pending, n, opening.derived_seed(self._seed, "ask"), hold))
 
     def _pending(self, revisable: Sequence[Experiment]) -> dict[str, list[Point]]:
         """Every point chosen and not yet observed, by experiment, except what this ask may replace.
@@ -189,7 +213,7 @@ class Refresher:
         self._n_failed_asks = 0
         self._has_model = True
         if not self._settle(asked, answer):
-            self._barren = asked.signature  # the same question would bring the same answer
+            self._be_barren(asked.hold, asked.signature)  # the same question would bring the same answer
 
     def _settle(self, asked: _Asked, answer: Answer) -> bool:
         """Put suggestions under their ids; tell whether any of them found a place."""
@@ -204,7 +228,11 @@ class Refresher:
             space=self._space,
             taken=taken,
             held=[*(found.parameters for found in held), *taken],
-            revisable=[name for name, found in revisable.items() if name in asked.revisable or found.origin == "fill"],
+            revisable=[
+                name
+                for name, found in revisable.items()
+                if name in asked.revisable or (found.origin == "fill" and not asked.hold)
+            ],
             offered=self._ledger.offered_points(MOST_PENDING),
         )
         fresh = [name for name in asked.revisable if name in revisable]
@@ -212,12 +240,21 @@ class Refresher:
             still = {found.id for found in self._ledger.revisable()}  # others write this ledger too
             for name, to in placement.revisions:
                 fresh.append(name)
-                if name in still and revisable[name].parameters != to.parameters:
+                before = revisable[name]
+                if name not in still or not self._sharing.may_become(before, to.parameters):
+                    continue
+                if before.parameters != to.parameters:
                     metadata = asked.note(to.metadata, answer.seconds)
-                    change.revise(name, to.parameters, origin=to.origin, reason=to.reason, metadata=metadata)
+                    change.revise(
+                        name, to.parameters, origin=to.origin, reason=to.reason, metadata=metadata,
+                        requires=self._ties.requires(to.parameters),
+                    )  # fmt: skip
             for to in placement.additions[: self._n_free_places()]:
                 metadata = asked.note(to.metadata, answer.seconds)
-                added = change.add(to.parameters, origin=to.origin, reason=to.reason, metadata=metadata)
+                requires = self._ties.requires(to.parameters)
+                added = change.add(
+                    to.parameters, origin=to.origin, reason=to.reason, metadata=metadata, requires=requires
+                )
                 fresh.append(added.id)
             change.record_ask(
                 n=asked.n, n_observations=asked.n_observations, n_pending=asked.n_pending, seconds=answer.seconds
@@ -239,15 +276,16 @@ class Refresher:
 
     # -- filling -----------------------------------------------------------
 
-    def _fill(self, n: int) -> int:
+    def _fill(self, n: int, hold: Mapping[str, Value]) -> int:
         history = self._ledger.history()
         pending = [point for points in self._pending(()).values() for point in points]
-        found: list[Suggestion] = self._filler.points(history, pending, n) if n > 0 else []
+        found: list[Suggestion] = self._filler.points(history, pending, n, hold)
         if found:
             with self._ledger.change() as change:
                 found = found[: self._n_free_places()]  # somebody may have staged meanwhile
                 for to in found:
-                    change.add(to.parameters, origin=to.origin, reason=to.reason)
+                    requires = self._ties.requires(to.parameters)
+                    change.add(to.parameters, origin=to.origin, reason=to.reason, requires=requires)
         return len(found)
 
     # -- places ------------------------------------------------------------

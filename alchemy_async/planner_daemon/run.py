@@ -36,8 +36,14 @@ _GATHER_S = 0.02  # a worker claims its next experiment some milliseconds after 
 _RETRY_S = (1.0, 30.0)
 
 
-def run_planner(folder: Path, *, clock: Clock | None = None) -> Summary | None:
+def run_planner(folder: Path, *, clock: Clock | None = None, suggests: bool = True) -> Summary | None:
     """Plan a campaign until it ends; None if a signal stopped it before.
+
+    Args:
+        folder: The campaign folder.
+        clock: The clock.
+        suggests: Whether experiments are suggested; else only what people stage is offered, until somebody
+            sets `suggests` to yes in the ledger.
 
     Raises:
         SettingsError: If campaign.toml has mistakes.
@@ -62,6 +68,8 @@ def run_planner(folder: Path, *, clock: Clock | None = None) -> Summary | None:
         ledger = stack.enter_context(
             Ledger.create(path, name=settings.campaign.name, study=settings.study(), durable=durable, clock=clock)
         )
+        with ledger.change() as change:
+            change.set_meta(suggests="yes" if suggests else "no")
         queue = FolderPlannerEnd(folder, campaign=ledger.campaign, clock=clock, durable=durable)
         stack.callback(queue.close)
         log.info("campaign=%s planner started in %s", ledger.campaign, folder)
@@ -89,7 +97,8 @@ def _loop(
             summary = daemon.step()
             if summary is not None:
                 return summary
-            asker.warm_up()  # after the first step: loading torch must not hold up the first offers
+            if ledger.meta("suggests") != "no":
+                asker.warm_up()  # after the first step: loading torch must not hold up the first offers
             _wait(daemon.again_in_s, ledger, queue, ledger.stamp(), stop)
         except (OSError, sqlite3.OperationalError) as error:
             mend = "Make room, or see that the folder can be written"

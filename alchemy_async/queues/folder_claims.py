@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from alchemy_async.errors import WireError
-from alchemy_async.experiment import Claim
+from alchemy_async.experiment import AttemptKey, Claim
 from alchemy_async.files import dump_json
 from alchemy_async.queues.layout import RESERVED, UNKNOWN, Layout
 from alchemy_async.queues.publishing import Publisher
@@ -38,15 +38,23 @@ class FolderClaims:
             OSError: If the disk refuses; nothing may be started.
         """
         self._layout.check()
-        path = self._layout.claim(claim.key)
+        path, taken = self._layout.claim(claim.key), claim
         try:
             self._publisher.once(path, dump_json(claim.to_wire()))
         except FileExistsError:
             found = self._read(path, claim)
             if found.worker in RESERVED - {claim.worker} or found.instance != claim.instance:
-                return found
-        self._publisher.confirm(self._layout.claims, [path])
-        return claim
+                taken = found
+        self._publisher.confirm(self._layout.claims, [path])  # whoever's: nothing is committed that a power cut undoes
+        return taken
+
+    def lying(self, campaign: str, key: AttemptKey) -> Claim | None:
+        """Return the claim that lies there for an attempt, whoever linked it; None if nobody has."""
+        if not self._layout.is_claimed(key):
+            return None
+        found = self._read(self._layout.claim(key), Claim(campaign, key, 0, {}, UNKNOWN, ""))
+        self._publisher.confirm(self._layout.claims, [self._layout.claim(key)])
+        return found
 
     def _read(self, path: str, asked: Claim) -> Claim:
         try:

@@ -35,6 +35,7 @@ class Reply:
 
     body: dict[str, Any]
     status: int = 200
+    is_kept: bool = True  # for a repetition; an answer that says "nothing yet" is not
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Turn:
         if self.ledger.is_listed(key):
             found = self.claims().take(claim)
             if found is not claim:
-                self.change.claim(found)
+                self.heed(found)
                 return False
         return self.change.claim(claim, lease_s=lease_s or None)
 
@@ -86,8 +87,25 @@ class Turn:
         claim = Claim(self.ledger.campaign, key, 0, {}, PLANNER, "")
         found = self.claims().take(claim)
         if found is not claim:
-            self.change.claim(found)
+            self.heed(found)
         return found is claim
+
+    def heed(self, claim: Claim) -> None:
+        """Take note of a claim that lies in the folder and that the ledger did not know of.
+
+        A worker's holds. One that a planner or an earlier server linked was never answered: nobody has the
+        experiment. What a person staged, or was about to get, is offered again under its next attempt.
+
+        Args:
+            claim: Of a queued attempt.
+        """
+        is_promise = claim.instance.startswith(f"{OWNER}-")
+        if claim.worker == PLANNER or is_promise:
+            experiment = self.ledger.experiment(claim.key.experiment)
+            keep = (experiment.pinned or is_promise) and not experiment.is_cancelling
+            self.change.withdrawn(claim.key, "it was claimed for somebody who was never told", keep=keep)
+        else:
+            self.change.claim(claim)
 
     def held(self) -> list[Attempt]:
         """Return the attempts that are running or interrupted and whose holders beat in the ledger."""
@@ -172,6 +190,8 @@ class Desk:
                     )
                 return Reply(json.loads(known[2]), known[1])
             reply = make(turn)
+            if not reply.is_kept:
+                return reply
             turn.change.remember(key, request, reply.status, json.dumps(reply.body, allow_nan=False))
             self._forget_some(turn)
             return reply

@@ -6,11 +6,17 @@ Never: names a path of this machine, or lets a stack out.
 
     AlchemyError
     └── ServiceError             the base of these; 400
+        ├── NoVariablesError, NoDataError, NoModelError     400: what the request needs is not there yet
         ├── InvalidError         422, with the fields
         ├── UnknownError         404
+        │   └── SessionNotFoundError
         ├── ConflictError        409
         ├── NotAllowedError      401 or 403
-        └── TooMuchError         413 or 429
+        ├── TooMuchError         413 or 429
+        └── UnavailableError     503
+
+The names that clients of ALchemist may look for (SessionNotFoundError, NoVariablesError, NoDataError, NoModelError,
+ValidationError) mean here what they mean there.
 """
 
 from __future__ import annotations
@@ -27,6 +33,23 @@ class ServiceError(AlchemyError):
     """A request can't be served."""
 
     status = 400
+
+    @property
+    def error_type(self) -> str:
+        """The kind of error, for programs."""
+        return type(self).__name__
+
+
+class NoVariablesError(ServiceError):
+    """The session has no variables yet."""
+
+
+class NoDataError(ServiceError):
+    """The session has no observations yet, or too few."""
+
+
+class NoModelError(ServiceError):
+    """The session has no trained model."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +69,7 @@ class InvalidError(ServiceError):
     """A body does not fit; ``flaws`` holds every reason."""
 
     status = 422
+    error_type = "ValidationError"
 
     def __init__(self, flaws: Sequence[Flaw]) -> None:
         self.flaws = tuple(flaws)
@@ -66,6 +90,10 @@ class UnknownError(ServiceError):
     """There is no such thing."""
 
     status = 404
+
+
+class SessionNotFoundError(UnknownError):
+    """There is no such session."""
 
 
 class ConflictError(ServiceError):
@@ -89,3 +117,9 @@ class TooMuchError(ServiceError):
         self.status = status
         self.again_in_s = again_in_s
         super().__init__(message)
+
+
+class UnavailableError(ServiceError):
+    """It can't be served at the moment; nothing was changed."""
+
+    status = 503

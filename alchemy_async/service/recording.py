@@ -7,100 +7,57 @@ Never: drops a measurement, or puts outputs on the inputs of another experiment.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-from alchemy_async.errors import PointError
 from alchemy_async.experiment import Attempt, AttemptState, Experiment, Outcome, Result, State, Status
-from alchemy_async.ledger import Ingested
+from alchemy_async.ledger import RECORDED, Addition, Completion, Ingested
 from alchemy_async.queues.layout import UNKNOWN
 from alchemy_async.service.desk import Turn
-from alchemy_async.service.problems import ConflictError, Flaw, InvalidError
-from alchemy_async.service.staging import BY_HAND, REST, check_points, find
+from alchemy_async.service.measures import Measured, check_measured, digest_of
+from alchemy_async.service.problems import ConflictError, Flaw, InvalidError, ServiceError
+from alchemy_async.service.staging import REST, check_as_run, check_points, find
 from alchemy_async.service.taking import attempt_of, check_worker
+from alchemy_async.space import Point
 
-NOISE = "noise"  # of metadata: the variance as the client wrote it, of each objective
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Values as a client gives them: by objective, each with the variance of its noise where it is known."""
-
-    values: Mapping[str, float]
-    variances: Mapping[str, float] = field(default_factory=dict)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    def sems(self) -> dict[str, float]:
-        """Return the standard errors."""
-        return {name: math.sqrt(variance) for name, variance in self.variances.items()}
-
-    def noted(self) -> dict[str, Any]:
-        """Return the metadata, with the variances as they were written."""
-        return {**self.metadata, **({NOISE: dict(self.variances)} if self.variances else {})}
+HELD = (State.RUNNING, State.INTERRUPTED)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A measurement of inputs that were never staged."""
+    """A measurement that is no answer to a claim: of an experiment by its id, or of inputs that were never staged."""
 
     inputs: Mapping[str, Any]
     measured: Measured
-    reason: str = ""
+    reason: str | None = None
     iteration: int | None = None
+    experiment: str | None = None
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What became of a report."""
+    """What became of a report.
+
+    Args:
+        experiment: As it is now.
+        attempt: Whose outcome it is.
+        ingested: What the ledger made of it.
+        stored: What the ledger holds of this report, as `Dataset.outcomes_of` has it.
+        first: What it holds of the report that came first, if that was another one.
+    """
 
     experiment: Experiment
     attempt: Attempt
     ingested: Ingested
+    stored: Mapping[str, Any]
+    first: Mapping[str, Any] | None = None
 
-
-def completed(turn: Turn, measured: Measured, *, parameters: Mapping[str, Any] | None = None) -> Outcome:
-    """Return the outcome that a measurement makes; `check_measured` has seen it.
-
-    Raises:
-        InvalidError: If the inputs as run do not fit.
-    """
-    if parameters is not None:
-        try:
-            turn.study.space.check_as_run(parameters)
-        except PointError as error:
-            raise InvalidError.of(error.mistakes, "parameters") from error
-    return Outcome(
-        Status.COMPLETED, turn.now, turn.now, dict(measured.values), measured.sems(),
-        None if parameters is None else dict(parameters), metadata=measured.noted(),
-    )  # fmt: skip
-
-
-def check_measured(turn: Turn, measured: Measured, *place: str | int) -> None:
-    """Check that every objective has a value, and nothing else has one.
-
-    Raises:
-        InvalidError: If not, with every flaw.
-    """
-    names = [objective.name for objective in turn.study.objectives]
-    flaws = [
-        Flaw((*place, name), f"has no value. The objectives are {', '.join(names)}")
-        for name in names
-        if name not in measured.values
-    ]
-    strange = [name for name in (*measured.values, *measured.variances) if name not in names]
-    flaws += [Flaw((*place, name), f"is no objective. The objectives are {', '.join(names)}") for name in strange]
-    for name, number in measured.values.items():
-        if not math.isfinite(number):
-            flaws.append(Flaw((*place, name), "must be a finite number"))
-    for name, number in measured.variances.items():
-        if not (math.isfinite(number) and number >= 0):
-            flaws.append(Flaw((*place, name), "has a noise that is no variance: it must be finite and >= 0"))
-    if flaws:
-        raise InvalidError(flaws)
+    @property
+    def is_conflict(self) -> bool:
+        """Whether it contradicts what came first."""
+        return bool(self.stored["role"] == Ingested.CONFLICT)
 
 
 def report(
@@ -112,7 +69,7 @@ def report(
         turn: The transaction.
         name: The experiment.
         outcome: What came of it.
-        number: Which attempt; None: the newest.
+        number: Which attempt; None: the newest of this worker.
         worker: Who reports; None: whoever has it.
 
     Raises:
@@ -121,31 +78,40 @@ def report(
     """
     if worker is not None:
         check_worker(worker)
-    attempt = attempt_of(turn, name, number)
+    attempt = attempt_of(turn, name, number, worker)
     if attempt.state is AttemptState.QUEUED:
-        if not turn.take(attempt.key, worker or REST):
-            raise ConflictError(f"{turn.ledger.attempt(attempt.key).worker} was faster to claim {attempt.key}.")
-        attempt = turn.ledger.attempt(attempt.key)
+        attempt = _take(turn, attempt, worker or REST)
     elif not attempt.worker:
         raise ConflictError(
             f"{attempt.key} was {attempt.ending or 'withdrawn'} before anybody had it. Add a row instead."
         )
-    is_of_folder = attempt.lease_s is None and attempt.state is not AttemptState.ENDED
-    if is_of_folder and worker is None and attempt.worker not in (REST, UNKNOWN):
-        raise ConflictError(f"{attempt.worker} runs {attempt.key} and reports by itself.")
-    result = Result(turn.ledger.campaign, attempt.key, worker or attempt.worker, outcome)
-    ingested = turn.change.ingest(result, digest_of(outcome))
-    return Recorded(find(turn, name), turn.ledger.attempt(attempt.key), ingested)
+    if worker is None:
+        _check_reports_here(attempt)
+    reporter, digest = worker or attempt.worker, digest_of(outcome)
+    ingested = turn.change.ingest(Result(turn.ledger.campaign, attempt.key, reporter, outcome), digest)
+    known = turn.ledger.outcomes_of(attempt.key)
+    stored = next(one for one in known if one["worker"] == reporter and one["digest"] == digest)
+    first = next((one for one in known if one["role"] != Ingested.CONFLICT), None)
+    return Recorded(
+        find(turn, name), turn.ledger.attempt(attempt.key), ingested, stored, None if first is stored else first
+    )
 
 
-def digest_of(outcome: Outcome) -> str:
-    """Return what tells one outcome from another: all of it but the times."""
-    error = outcome.error
-    said = [
-        str(outcome.status), dict(outcome.values), dict(outcome.sems), dict(outcome.parameters or {}),
-        dict(outcome.metadata), None if error is None else [error.kind, error.message],
-    ]  # fmt: skip
-    return hashlib.sha256(json.dumps(said, sort_keys=True, allow_nan=False).encode()).hexdigest()
+def _take(turn: Turn, attempt: Attempt, worker: str) -> Attempt:
+    if not turn.take(attempt.key, worker):
+        raise ConflictError(f"Somebody else was faster to claim {attempt.key}. GET it to see who has it.")
+    return turn.ledger.attempt(attempt.key)
+
+
+def _check_reports_here(attempt: Attempt) -> None:
+    """Refuse what a worker in the folder holds: it reports by itself.
+
+    Raises:
+        ConflictError: If one does.
+    """
+    is_of_folder = attempt.lease_s is None and attempt.state in (AttemptState.RUNNING, AttemptState.INTERRUPTED)
+    if is_of_folder and attempt.worker not in (REST, UNKNOWN):
+        raise ConflictError(f"{attempt.worker} runs {attempt.key} and reports by itself. Wait for it, or cancel it.")
 
 
 def complete_waiting(
@@ -162,42 +128,75 @@ def complete_waiting(
         turn: The transaction.
         measured: Of each that waits, in the order of `Ledger.waiting`.
         version: Of the queue that the client saw; None: it does not say.
-        reason: In place of the reasons that they were staged with.
+        reason: Of those that were staged without one.
         iteration: Of all of them; None: each is one of its own.
 
     Returns:
         The experiments; or why none was completed, where somebody in the folder was faster.
 
     Raises:
-        ConflictError: If the queue is another one, or none; nothing is taken.
+        ConflictError: If the queue is another one, or empty, or without a version something is running.
+        ServiceError: If it holds another number of experiments.
     """
+    waiting = turn.ledger.waiting()
+    _check_queue(turn, len(waiting), len(measured), version)
+    for i, one in enumerate(measured):
+        check_measured(turn.study.objectives, one, "outputs", i)
+    listed = set(turn.ledger.listed())
+    ready: list[Experiment] = []
+    taken: list[Experiment] = []
+    for found in waiting:
+        if found.key not in listed:
+            ready.append(found)
+        elif turn.take(found.key, REST):
+            taken.append(find(turn, found.id))
+            ready.append(taken[-1])
+        else:
+            _give_back(turn, taken)
+            return f"Somebody else was faster to claim {found.id}. GET the queue again."
+    following = turn.change.next_iteration()
+    done = []
+    for found, one in zip(ready, measured, strict=True):
+        number = found.iteration if iteration is None else iteration
+        if number is None:
+            number, following = following, following + 1
+        done.append((found, _completion(turn, one, None if found.reason else reason, number)))
+    turn.change.complete_all(done, worker=REST)
+    return waiting
+
+
+def _completion(
+    turn: Turn, one: Measured, reason: str | None, iteration: int | None, as_run: Mapping[str, Any] | None = None
+) -> Completion:
+    outcome = one.as_outcome(turn.now, parameters=as_run)
+    return Completion(outcome, digest_of(outcome), reason, iteration)
+
+
+def _check_queue(turn: Turn, n_waiting: int, n_outputs: int, version: int | None) -> None:
     present = turn.ledger.queue_version()
     if version is not None and version != present:
         raise ConflictError(
             f"The queue has changed: it is at version {present}, and you saw {version}. GET it again; what belongs to "
             "an experiment by its id can be reported with POST staged/{id}/complete."
         )
-    waiting = turn.ledger.waiting()
-    if len(waiting) != len(measured):
-        what = f"{len(waiting)} experiments are staged" if waiting else "No experiment is staged"
+    tally = turn.ledger.tally()
+    n_held = sum(tally[state] for state in HELD)
+    if version is None and n_held:
         raise ConflictError(
-            f"{what}, and {len(measured)} outputs were sent. GET the queue again, and send one output for each, in "
-            "its order; or report each by its id with POST staged/{id}/complete."
+            f"{n_held} experiments are running, so that it can't be told which outputs belong to which inputs. Send "
+            "the queue_version that GET staged gave, or report each by its id with POST staged/{id}/complete."
         )
-    for i, one in enumerate(measured):
-        check_measured(turn, one, "outputs", i)
-    taken: list[Experiment] = []
-    for found in waiting:
-        if not turn.take(found.key, REST):
-            _give_back(turn, taken)
-            return f"{turn.ledger.attempt(found.key).worker} was faster to claim {found.id}. GET the queue again."
-        taken.append(found)
-    first = turn.change.next_iteration() if iteration is None else iteration
-    for i, (found, one) in enumerate(zip(waiting, measured, strict=True)):
-        turn.change.annotate(found.id, reason=reason, iteration=first + i if iteration is None else iteration)
-        outcome = completed(turn, one)
-        turn.change.ingest(Result(turn.ledger.campaign, found.key, REST, outcome), digest_of(outcome))
-    return [find(turn, found.id) for found in waiting]
+    if n_waiting == 0:
+        raise ConflictError(
+            f"No experiment is staged, and {n_outputs} outputs were sent: they would be lost. Stage first, or record "
+            "them with their inputs by POST experiments/batch."
+        )
+    if n_outputs != n_waiting:
+        raise ServiceError(
+            f"Number of outputs ({n_outputs}) must match number of staged experiments ({n_waiting}). GET the queue "
+            "again, and send one output for each, in its order; or report each by its id with POST "
+            "staged/{id}/complete."
+        )
 
 
 def _give_back(turn: Turn, taken: Sequence[Experiment]) -> None:
@@ -207,35 +206,101 @@ def _give_back(turn: Turn, taken: Sequence[Experiment]) -> None:
         turn.change.ingest(Result(turn.ledger.campaign, found.key, REST, nothing_done), digest_of(nothing_done))
 
 
-def add_rows(turn: Turn, rows: Sequence[Row], *places: tuple[str | int, ...], worker: str = REST) -> list[Experiment]:
-    """Record measurements that nobody staged: all of them, or none.
+def add_rows(
+    turn: Turn, rows: Sequence[Row], *places: tuple[str | int, ...], worker: str = REST, is_one_iteration: bool = False
+) -> list[Experiment]:
+    """Record measurements, of experiments by their ids or of inputs that nobody staged: all of them, or none.
 
     Args:
         turn: The transaction.
         rows: The measurements.
         places: Of each, where it stands in the body.
         worker: Who measured.
+        is_one_iteration: Whether all that say no iteration share the next one; else each is one of its own.
 
     Raises:
         InvalidError: If any does not fit.
+        ConflictError: If an experiment is not open, or is named twice.
         BudgetError: If not all have a place.
     """
-    points = check_points(turn.study.space, [row.inputs for row in rows], *((*place, "inputs") for place in places))
+    if not rows:
+        return []
+    points = _points(turn, rows, places)
     for row, place in zip(rows, places, strict=True):
-        check_measured(turn, row.measured, *place, "output")
+        check_measured(turn.study.objectives, row.measured, *place, "output")
+    items = _open_items(turn, rows, places)
+    numbers = _iterations(turn, rows, is_one_iteration=is_one_iteration)
+    entries = list(zip(rows, points, numbers, strict=True))
+    done: list[Experiment] = []
+    for is_item, group in groupby(entries, key=lambda entry: entry[0].experiment is not None):
+        if is_item:
+            answers = [
+                (items[str(row.experiment)], _completion(turn, row.measured, row.reason, number, point))
+                for row, point, number in group
+            ]
+            turn.change.complete_all(answers, worker=worker)
+            done += [find(turn, found.id) for found, _ in answers]
+        else:
+            done += turn.change.record_all(
+                [
+                    (Addition(point, RECORDED, row.reason or "", pinned=True, iteration=number),
+                     _completion(turn, row.measured, None, number))
+                    for row, point, number in group
+                ],
+                worker=worker,
+            )  # fmt: skip
+    return done
+
+
+def _points(turn: Turn, rows: Sequence[Row], places: Sequence[tuple[str | int, ...]]) -> list[Point]:
+    """Check the inputs of all rows: those of an experiment as run, those of no experiment as if they were staged."""
+    space = turn.study.space
+    at = [(*place, "inputs") for place in places]
+    is_new = [row.experiment is None for row in rows]
+    fresh = iter(check_points(space, *_chosen(rows, at, is_new)))
+    as_run = iter(check_as_run(space, *_chosen(rows, at, [not new for new in is_new])))
+    return [next(fresh if new else as_run) for new in is_new]
+
+
+def _chosen(rows: Sequence[Row], at: Sequence[tuple[str | int, ...]], are: Sequence[bool]) -> list[Any]:
+    """Return the inputs of some rows, and then the place of each of them."""
+    return [
+        [row.inputs for row, is_one in zip(rows, are, strict=True) if is_one],
+        *(place for place, is_one in zip(at, are, strict=True) if is_one),
+    ]
+
+
+def _iterations(turn: Turn, rows: Sequence[Row], *, is_one_iteration: bool) -> list[int]:
     following = turn.change.next_iteration()
-    added: list[Experiment] = []
-    for row, point in zip(rows, points, strict=True):
-        iteration = following if row.iteration is None else row.iteration
-        following = max(following, iteration) + 1 if row.iteration is None else max(following, iteration + 1)
-        experiment = turn.change.add(point, origin=BY_HAND, reason=row.reason, pinned=True, iteration=iteration)
-        turn.take(experiment.key, worker)
-        outcome = completed(turn, row.measured)
-        turn.change.ingest(Result(turn.ledger.campaign, experiment.key, worker, outcome), digest_of(outcome))
-        added.append(find(turn, experiment.id))
-    return added
+    if is_one_iteration:
+        return [following if row.iteration is None else row.iteration for row in rows]
+    numbers = []
+    for row in rows:
+        numbers.append(following if row.iteration is None else row.iteration)
+        following = max(following, numbers[-1] + 1)
+    return numbers
+
+
+def _open_items(turn: Turn, rows: Sequence[Row], places: Sequence[tuple[str | int, ...]]) -> dict[str, Experiment]:
+    """Return the experiments that rows name, claimed where somebody in the folder might."""
+    items: dict[str, Experiment] = {}
+    for row, place in zip(rows, places, strict=True):
+        if row.experiment is None:
+            continue
+        found = find(turn, row.experiment)
+        if found.id in {item.id for item in items.values()}:
+            raise InvalidError([Flaw((*place, "item_id"), f"{found.id} is named twice")])
+        if not is_open(found):
+            raise ConflictError(f"{found.id} is {found.state}: nothing was recorded. Correct its observation instead.")
+        attempt = turn.ledger.attempt(found.key)
+        _check_reports_here(attempt)
+        if turn.ledger.is_listed(found.key) and attempt.state is AttemptState.QUEUED:
+            _take(turn, attempt, REST)
+            found = find(turn, found.id)
+        items[row.experiment] = found
+    return items
 
 
 def is_open(experiment: Experiment) -> bool:
     """Tell whether an experiment may still be completed for the first time."""
-    return experiment.state in (State.QUEUED, State.RUNNING, State.INTERRUPTED)
+    return experiment.state in (State.QUEUED, *HELD)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from alchemy_async.errors import WireError
 from alchemy_async.experiment import Attempt, AttemptKey, AttemptState, Experiment, State
 from alchemy_async.experiment.records import WORKER_ID
+from alchemy_async.ledger import Ledger
 from alchemy_async.queues.layout import RESERVED
 from alchemy_async.service.desk import Turn
 from alchemy_async.service.problems import ConflictError, InvalidError, UnknownError
@@ -29,6 +30,26 @@ class Taken:
     attempt: Attempt
 
 
+@dataclass(frozen=True)
+class Beaten:
+    """An attempt whose holder lives; ``must_stop`` says that it is to be broken off."""
+
+    experiment: Experiment
+    attempt: Attempt
+    must_stop: bool
+
+
+def has_work(ledger: Ledger, labels: Collection[str]) -> bool:
+    """Tell whether anything waits that a worker with these labels may run."""
+    able = frozenset(labels)
+    return not is_paused(ledger) and any(able.issuperset(found.requires) for found in ledger.window(1))
+
+
+def is_paused(ledger: Ledger) -> bool:
+    """Tell whether nothing is to be handed out at present."""
+    return ledger.meta("wanted") in ("paused", "draining")
+
+
 def claim(
     turn: Turn, n: int, worker: str, *, labels: Collection[str] = (), lease_s: float, idempotent: bool = False
 ) -> list[Taken]:
@@ -43,7 +64,7 @@ def claim(
         idempotent: Whether one that is cut off may simply be run again.
     """
     check_worker(worker)
-    if turn.ledger.meta("wanted") in ("paused", "draining"):
+    if is_paused(turn.ledger):
         return []
     taken: list[Taken] = []
     able, reach = frozenset(labels), n
@@ -72,30 +93,29 @@ def check_worker(worker: str) -> None:
         )
 
 
-def attempt_of(turn: Turn, name: str, number: int | None) -> Attempt:
-    """Return an attempt of an experiment: the one of a number, or the newest.
+def attempt_of(turn: Turn, name: str, number: int | None, worker: str | None = None) -> Attempt:
+    """Return an attempt of an experiment: the one of a number, or the newest that the worker has, or the newest.
 
     Raises:
         UnknownError: If there is no such experiment or attempt.
     """
     experiment = find(turn, name)
+    if number is None and worker is not None:
+        number = turn.ledger.last_attempt_of(experiment.id, worker)
     number = experiment.attempt if number is None else number
     if not 1 <= number <= experiment.attempt:
         raise UnknownError(f"{experiment.id} has no attempt {number}; its newest is {experiment.attempt}.")
     return turn.ledger.attempt(AttemptKey(experiment.id, number))
 
 
-def beat(turn: Turn, name: str, number: int | None, worker: str | None) -> tuple[Experiment, Attempt]:
+def beat(turn: Turn, name: str, number: int | None, worker: str | None) -> Beaten:
     """Take note that a client still works on an experiment; a lease that had ended is taken up again.
-
-    Returns:
-        The experiment, whose ``is_cancelling`` says that it is to be broken off, and the attempt.
 
     Raises:
         UnknownError: If there is no such experiment or attempt.
         ConflictError: If the client does not have it (any more).
     """
-    attempt = attempt_of(turn, name, number)
+    attempt = attempt_of(turn, name, number, worker)
     experiment = find(turn, name)
     if attempt.lease_s is None or (worker is not None and worker != attempt.worker):
         raise ConflictError(f"{attempt.key} is not held by {worker or 'a client of this service'}. Claim it first.")
@@ -108,7 +128,9 @@ def beat(turn: Turn, name: str, number: int | None, worker: str | None) -> tuple
             "still be reported."
         )
     turn.change.beat(attempt.key)
-    return experiment, attempt
+    experiment = find(turn, name)
+    is_wanted = experiment.key == attempt.key and experiment.state is State.RUNNING
+    return Beaten(experiment, attempt, must_stop=experiment.is_cancelling or not is_wanted)
 
 
 def read_key(text: str) -> AttemptKey:

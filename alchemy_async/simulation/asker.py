@@ -17,7 +17,7 @@ import numpy as np
 from alchemy_async.clock import Clock
 from alchemy_async.experiment import Suggestion
 from alchemy_async.planner import Planner
-from alchemy_async.planner_daemon.asker import Answer, Question, answer
+from alchemy_async.planner_daemon.asker import Answer, PlannerRecipe, Planners, Question
 from alchemy_async.space import COPY_DISTANCE, Point, Space
 
 _ROUNDING_S = 1e-9
@@ -54,10 +54,19 @@ class SimulatedAsker:
         clock: The lab's.
         space: For distances.
         latency_s: Simulated seconds of one ask; None: as long as it really took, by the wall clock.
+        recipe: How another planner is made where parameters are held at values.
     """
 
-    def __init__(self, planner: Planner, clock: Clock, space: Space, latency_s: float | None = 0.0) -> None:
-        self._planner, self._clock, self._space, self._latency_s = planner, clock, space, latency_s
+    def __init__(
+        self,
+        planner: Planner,
+        clock: Clock,
+        space: Space,
+        latency_s: float | None = 0.0,
+        recipe: PlannerRecipe | None = None,
+    ) -> None:
+        self._planners = Planners(planner, recipe)
+        self._clock, self._space, self._latency_s = clock, space, latency_s
         self._answer: Answer | None = None
         self._due_s = 0.0
         self.asked: list[Asked] = []
@@ -75,7 +84,7 @@ class SimulatedAsker:
     def start(self, question: Question) -> None:
         """Ask, and keep the answer until it is due."""
         begun_cpu_s, begun_s = time.process_time(), time.perf_counter()
-        said = answer(self._planner, question)
+        said = self._planners.answer(question)
         wall_s, cpu_s = time.perf_counter() - begun_s, time.process_time() - begun_cpu_s
         latency_s = wall_s if self._latency_s is None else self._latency_s
         self._answer = dataclasses.replace(said, seconds=latency_s)

@@ -144,9 +144,10 @@ def _driver(function: str, settings: CampaignSettings, folder: Path) -> Driver:
 def _run(
     wish: Wish, settings: CampaignSettings, driver: Driver, durations: Durations, folder: Path, seed: int
 ) -> dict[str, Any]:
-    planner = PlannerRecipe(
+    recipe = PlannerRecipe(
         settings.planner.strategy, settings.as_space(), settings.as_objectives(), dict(settings.planner.options), folder
-    ).make()
+    )
+    planner = recipe.make()
     warm_up = getattr(planner, "warm_up", None)
     if warm_up is not None:
         warm_up()  # as the planner's own process does before its first question
@@ -161,6 +162,7 @@ def _run(
             latency_s=wish.latency_s,
             is_synchronous=wish.is_synchronous,
             seed=seed,
+            recipe=recipe,
         )
         with lab.ledger:
             lab.run()

@@ -12,6 +12,7 @@ import math
 import random
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 
 from alchemy_async.clock import SimulatedClock
@@ -20,6 +21,7 @@ from alchemy_async.drivers import Driver
 from alchemy_async.experiment import Offer, Outcome
 from alchemy_async.ledger import Ledger
 from alchemy_async.planner import Planner
+from alchemy_async.planner_daemon.asker import PlannerRecipe
 from alchemy_async.planner_daemon.daemon import RESCAN_S, PlannerDaemon
 from alchemy_async.planner_daemon.ending import Summary
 from alchemy_async.simulation import SimulationError
@@ -65,7 +67,8 @@ class Lab:
     """Simulated instruments around a planner daemon.
 
     Args:
-        settings: The campaign; what it says of workers is left aside.
+        settings: The campaign; what it says of workers is left aside. Where options of a parameter are
+            machines, the workers have one each, in turn.
         planner: Who is asked.
         driver: Measures at once; how long that takes is drawn here.
         folder: For the ledger; empty.
@@ -75,6 +78,7 @@ class Lab:
         latency_s: Simulated seconds of one ask; None: as long as it really took.
         is_synchronous: Whether the workers take experiments only when all of them are idle.
         seed: Of the planner and of the durations.
+        recipe: How a planner is made for one of several machines.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class Lab:
         latency_s: float | None = 0.0,
         is_synchronous: bool = False,
         seed: int = 0,
+        recipe: PlannerRecipe | None = None,
     ) -> None:
         self.clock = SimulatedClock()
         self.ledger = Ledger.create(
@@ -100,12 +105,14 @@ class Lab:
         )
         self.ran: list[Ran] = []
         self.space = settings.as_space()
-        self.asker = SimulatedAsker(planner, self.clock, self.space, latency_s)
+        self.asker = SimulatedAsker(planner, self.clock, self.space, latency_s, recipe)
         self._driver, self._folder, self._is_synchronous = driver, folder, is_synchronous
         self._objectives = tuple(objective.name for objective in settings.as_objectives())
-        self._queue = SimulatedQueue()
-        self._daemon = PlannerDaemon(settings, self.ledger, self._queue, self.asker, self.clock, seed)
         self._workers = [f"worker-{number}" for number in range(1, n_workers + 1)]
+        machines = list(product(*settings.ties().values()))
+        labels = {worker: machines[k % len(machines)] for k, worker in enumerate(self._workers)}
+        self._queue = SimulatedQueue(labels)
+        self._daemon = PlannerDaemon(settings, self.ledger, self._queue, self.asker, self.clock, seed)
         self._durations, self._rng = durations, random.Random(seed)
         self._running: dict[str, _Running] = {}
         self._ends: list[tuple[float, str]] = []

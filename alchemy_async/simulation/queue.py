@@ -7,7 +7,7 @@ Never: decides who takes what, or when.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from alchemy_async.experiment import (
     AttemptKey,
@@ -24,9 +24,14 @@ from alchemy_async.queues import Collected, Delivery
 
 
 class SimulatedQueue:
-    """Both ends of one queue."""
+    """Both ends of one queue.
 
-    def __init__(self) -> None:
+    Args:
+        labels: What each worker can do, by its name; one that is not named can do nothing special.
+    """
+
+    def __init__(self, labels: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        self._labels = dict(labels or {})
         self.revision: Revision | None = None
         self.claims: dict[AttemptKey, Claim] = {}
         self.beats: dict[str, Heartbeat] = {}
@@ -75,8 +80,9 @@ class SimulatedQueue:
         return [offer for offer in self.revision.offers if offer.key not in self.claims]
 
     def claim(self, worker: str) -> Offer | None:
-        """Give a worker the first offer that nobody has."""
-        offers = self.free_offers()
+        """Give a worker the first offer that nobody has and that it can run."""
+        able = frozenset(self._labels.get(worker, ()))
+        offers = [offer for offer in self.free_offers() if able.issuperset(offer.requires)]
         if not offers or self.revision is None:
             return None
         offer, revision = offers[0], self.revision
@@ -94,4 +100,6 @@ class SimulatedQueue:
         """Let a worker say what it holds."""
         before = self.beats.get(worker)
         state = WorkerState.IDLE if holds is None else WorkerState.BUSY
-        self.beats[worker] = Heartbeat(worker, worker, before.beat + 1 if before else 1, state, holds)
+        self.beats[worker] = Heartbeat(
+            worker, worker, before.beat + 1 if before else 1, state, holds, labels=self._labels.get(worker, ())
+        )

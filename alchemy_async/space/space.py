@@ -77,6 +77,31 @@ class Space:
         )
         return replace(self, parameters=tuple(present))
 
+    def holding(self, values: Mapping[str, Value]) -> Space:
+        """Return the space in which parameters that could be chosen are held at values, by name.
+
+        Raises:
+            PointError: If a name is unknown, or a value does not fit its parameter; all reasons at once.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        mistakes = [
+            Mistake(name, "is not a parameter of this campaign", f"The parameters are {', '.join(self.names)}.")
+            for name in values
+            if name not in known
+        ]
+        held: dict[str, Parameter] = {}
+        for name in values.keys() & known.keys():
+            parameter, at = known[name], known[name].fit(values[name])
+            if at is None:
+                mistakes.append(Mistake(name, f"is {_shown(values[name])}", f"Give {parameter.allowed()}."))
+            elif isinstance(parameter, Context):
+                held[name] = replace(parameter, reading=at)
+            elif not isinstance(parameter, Fixed):
+                held[name] = Fixed(parameter.name, parameter.unit, parameter.description, of=parameter, at=at)
+        if mistakes:
+            raise PointError(mistakes)
+        return replace(self, parameters=tuple(held.get(one.name, one) for one in self.parameters))
+
     def check(self, point: Mapping[str, object]) -> dict[str, Value]:
         """Return a point in canonical form: every parameter, in order, in its own type.
 

@@ -1,7 +1,7 @@
 """A life: what a worker does between its instrument's lock and its last heartbeat.
 
 In:    a worker's plan, and whom it may be told to end by.
-Out:   how it ended; everything else goes through the folders.
+Out:   how it ended; everything else goes through the queue.
 Never: touches the instrument without its lock, or imports pydantic, numpy or torch by itself.
 """
 
@@ -12,18 +12,19 @@ import socket
 from typing import TYPE_CHECKING
 
 from alchemy_async import locks
-from alchemy_async.errors import AlreadyRunningError
+from alchemy_async.errors import AlchemyError, AlreadyRunningError
 from alchemy_async.experiment import Heartbeat, WorkerState
-from alchemy_async.queues.folder_worker import FolderWorkerEnd
-from alchemy_async.worker_pool import bench
+from alchemy_async.worker_pool import bench, ends
 from alchemy_async.worker_pool.messages import Ending, Note, Topic
 from alchemy_async.worker_pool.rounds import Rounds
 
 if TYPE_CHECKING:
+    from alchemy_async.worker_pool.ends import End
     from alchemy_async.worker_pool.post import Post
 
 LOCK_AGAIN_S = 0.5
 LOOK_AGAIN_S = 0.1
+ASK_AGAIN_S = 1.0
 
 _OTHER_NAME = "Stop it there, or give the workers of this machine another name in campaign.toml."
 
@@ -36,13 +37,13 @@ def live(post: Post) -> Ending:
     if lock is None:
         return in_vain
     with lock:
-        instance = os.urandom(8).hex()
-        end = FolderWorkerEnd(
-            plan.folder, worker=plan.worker, instance=instance, labels=plan.labels, durable=plan.durable
-        )
+        end = ends.make_end(plan, os.urandom(8).hex())
+        if ends.is_left(plan):
+            post.begin_beating(end)
+            return bench.recover(post)
         if not _is_alone(post, end):
             return in_vain
-        previous = end.previous_beat()
+        previous = _previous_beat(post, end)
         post.begin_beating(end)
         if plan.must_recover or _was_killed(previous):
             return bench.recover(post)
@@ -81,10 +82,10 @@ def _lock_instrument(post: Post) -> locks.Lock | None:
     return None
 
 
-def _is_alone(post: Post, end: FolderWorkerEnd) -> bool:
+def _is_alone(post: Post, end: End) -> bool:
     """Wait until no other host beats for this worker; False if told to end meanwhile."""
     here = socket.gethostname()
-    seen, told = end.previous_beat(), ""
+    seen, told = _previous_beat(post, end), ""
     silent_from = post.clock.monotonic()
     while seen is not None and seen.host not in ("", here) and seen.state is not WorkerState.GONE:
         if post.clock.monotonic() >= silent_from + post.plan.lease_s / 2:
@@ -92,7 +93,7 @@ def _is_alone(post: Post, end: FolderWorkerEnd) -> bool:
         if _is_unwanted(post):
             return False
         post.pause(LOOK_AGAIN_S)
-        latest = end.previous_beat()
+        latest = _previous_beat(post, end)
         if latest != seen:
             seen, silent_from = latest, post.clock.monotonic()
             other = "" if latest is None or latest.host == here else latest.host
@@ -100,6 +101,20 @@ def _is_alone(post: Post, end: FolderWorkerEnd) -> bool:
                 told = other
                 post.note(Note(Topic.WAITING, f"a worker of this name beats on {other}. {_OTHER_NAME}"))
     return True
+
+
+def _previous_beat(post: Post, end: End) -> Heartbeat | None:
+    """Return the last beat under this worker's name; a server that does not answer is asked again and again."""
+    while True:
+        try:
+            return end.previous_beat()
+        except (OSError, AlchemyError) as error:
+            if post.plan.server is None:
+                raise
+            post.complain("waiting for the server", error)
+        if _is_unwanted(post):
+            return None
+        post.pause(ASK_AGAIN_S)
 
 
 def _was_killed(previous: Heartbeat | None) -> bool:

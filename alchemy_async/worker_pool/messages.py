@@ -2,7 +2,7 @@
 
 In:    plans and orders from the pool; notes from the worker.
 Out:   the same at the other end, as bytes; and the exit codes a worker ends with.
-Never: carries an experiment or a measurement; those go through the folders.
+Never: carries an experiment or a measurement; those go through the queue.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alchemy_async.queues.rest import Server
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class WorkerPlan:
     """All that a worker process is told at its start.
 
     Args:
-        folder: The campaign folder, absolute.
+        folder: The campaign folder, absolute; with a server: a local one, for drivers, logs and results that wait.
         worker: Its name, such as ``reactor-1``.
         driver: Name of the driver, such as ``my_lab:reaction``.
         options: What the driver is given.
@@ -32,6 +35,7 @@ class WorkerPlan:
         objectives: Names of the objectives.
         durable: Whether claims and results wait for the disk.
         must_recover: Whether the process before this one died with the instrument in its hands.
+        server: Where the session is served; None: the queue is in the folder.
     """
 
     folder: Path
@@ -46,6 +50,7 @@ class WorkerPlan:
     objectives: tuple[str, ...] = ()
     durable: bool = True
     must_recover: bool = False
+    server: Server | None = None
 
     @property
     def instrument_name(self) -> str:

@@ -1,6 +1,6 @@
 """The pool: starts one process per worker, wakes them all, replaces those that die, and ends with them.
 
-In:    campaign.toml, changes of ``pickup/``, signals, the notes of the workers.
+In:    the plans of its workers, changes of their queue, signals, the notes of the workers.
 Out:   orders to the workers; a log line for each thing that happens; a summary.
 Never: reads the queue, claims, beats or reports: the workers do, and go on without a pool.
 """
@@ -28,6 +28,8 @@ from alchemy_async.worker_pool.slot import Level, Slot
 
 if TYPE_CHECKING:
     from alchemy_async.config import CampaignSettings
+    from alchemy_async.queues.rest import Server
+    from alchemy_async.queues.rest_watch import RestWatch
 
 LOOK_S = 0.5  # a child of a driver may keep the pipes of a dead worker open; looking finds it all the same
 EXIT_AT_ONCE = 130
@@ -40,23 +42,30 @@ _SAID = {
 log = logging.getLogger(__name__)
 
 
-def run_pool(folder: Path, *, name: str = "pool", n_workers: int | None = None) -> int:
-    """Run the pool of a folder; see `alchemy_async.worker_pool.run_pool`."""
-    processes.prepare()  # while the settings are read
-    from alchemy_async.config import load_campaign  # pydantic: the worker processes do without it
-
+def run_pool(folder: Path, *, name: str = "pool", n_workers: int | None = None, server: Server | None = None) -> int:
+    """Run the pool of a folder or of a session; see `alchemy_async.worker_pool.run_pool`."""
+    processes.prepare(over_rest=server is not None)  # while the settings are read
     folder = folder.resolve()
-    plans = plans_of(load_campaign(folder), folder, n_workers=n_workers)
+    if server is None:
+        from alchemy_async.config import load_campaign  # pydantic: the worker processes do without it
+
+        plans = plans_of(load_campaign(folder), folder, n_workers=n_workers)
+    else:
+        from alchemy_async.worker_pool.remote import load_session
+
+        plans = plans_of(load_session(server, folder), folder, n_workers=n_workers, server=server)
     lock = locks.hold(
         locks.machine_lock_path(f"pool {name} {folder}"),
         what=f"{folder} already has a worker pool named {name!r} on this machine",
         mend=f"Stop it with `alchemy-async drain {folder}`, or wait for its end.",
     )
     with lock:
-        return Pool(folder, plans, SystemClock()).run()
+        return Pool(folder, plans, SystemClock(), server).run()
 
 
-def plans_of(settings: CampaignSettings, folder: Path, *, n_workers: int | None = None) -> list[WorkerPlan]:
+def plans_of(
+    settings: CampaignSettings, folder: Path, *, n_workers: int | None = None, server: Server | None = None
+) -> list[WorkerPlan]:
     """Return a plan for every worker process of a campaign.
 
     Raises:
@@ -64,7 +73,7 @@ def plans_of(settings: CampaignSettings, folder: Path, *, n_workers: int | None 
             because there are several groups of them.
     """
     groups = list(settings.workers)
-    source = str(folder / "campaign.toml")
+    source = str(folder / "campaign.toml") if server is None else f"session {server.session} of {server.url}"
     if not groups:
         mend = 'Write [[workers]] with `name = "reactor"` and `driver = "my_lab:reaction"`.'
         raise SettingsError(source, [Mistake("workers", "there are none, so that nothing can be measured", mend)])
@@ -87,6 +96,7 @@ def plans_of(settings: CampaignSettings, folder: Path, *, n_workers: int | None 
             instrument=group.instrument,
             objectives=tuple(objective.name for objective in settings.objectives),
             durable=settings.campaign.durable,
+            server=server,
         )
         for group in groups
         for worker in group.worker_names()
@@ -100,10 +110,12 @@ class Pool:
         folder: The campaign folder.
         plans: A plan for each worker.
         clock: The clock.
+        server: Where the session is served; None: the queue is in the folder.
     """
 
-    def __init__(self, folder: Path, plans: list[WorkerPlan], clock: Clock) -> None:
+    def __init__(self, folder: Path, plans: list[WorkerPlan], clock: Clock, server: Server | None = None) -> None:
         self._folder = folder
+        self._server = server
         self._clock = clock
         self._slots = [Slot(plan, clock) for plan in plans]
         self._bell = Bell()
@@ -113,21 +125,28 @@ class Pool:
 
     def run(self) -> int:
         """Run until every worker has ended; return 0 if all did in good order, else 1."""
-        pickup = self._folder / "pickup"
-        pickup.mkdir(exist_ok=True)
-        if not any(pickup.glob("*.json")):
-            log.info("there is no queue yet; the workers wait until `alchemy-async plan %s` writes one", self._folder)
         try:
             with _heeding_signals(self._escalate):
                 for slot in self._slots:
                     slot.look(self._level)  # they begin while the watch still loads what it needs
-                with contextlib.closing(FolderWatch([pickup], self._hear)):
+                with contextlib.closing(self._watch()):
                     self._supervise()
         finally:
             for slot in self._slots:
                 slot.abandon()
         self._sum_up()
         return int(any(slot.has_failed for slot in self._slots))
+
+    def _watch(self) -> FolderWatch | RestWatch:
+        if self._server is not None:
+            from alchemy_async.queues.rest_watch import RestWatch
+
+            return RestWatch(self._server, self._hear)
+        pickup = self._folder / "pickup"
+        pickup.mkdir(exist_ok=True)
+        if not any(pickup.glob("*.json")):
+            log.info("there is no queue yet; the workers wait until `alchemy-async plan %s` writes one", self._folder)
+        return FolderWatch([pickup], self._hear)
 
     def _supervise(self) -> None:
         while True:

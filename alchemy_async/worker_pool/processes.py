@@ -25,14 +25,21 @@ from multiprocess.context import ForkServerContext, SpawnContext
 
 _HAS_SERVER = sys.platform == "linux"
 _PRELOAD = [f"alchemy_async.worker_pool.{room}" for room in ("worker", "post", "life")]
+_REST = ["alchemy_async.queues.rest", "urllib3"]  # of workers whose queue is on a server
 
 _DELAYS_S = (0.02, 0.1, 0.5)  # between tries
 
 _CONTEXT: Any = ForkServerContext() if _HAS_SERVER else SpawnContext()
 
 
-def prepare() -> None:
-    """Begin to load what the workers need; it goes on beside whatever the caller does next."""
+def prepare(*, over_rest: bool = False) -> None:
+    """Begin to load what the workers need; it goes on beside whatever the caller does next.
+
+    Args:
+        over_rest: Whether they speak to a server.
+    """
+    if over_rest and not set(_REST) <= set(_PRELOAD):
+        _PRELOAD.extend(_REST)
     if _HAS_SERVER:
         with _without_interrupts():
             _CONTEXT.set_forkserver_preload(_PRELOAD)

@@ -2,7 +2,7 @@
 
 In:    the queue's offers and cancellations; the outcomes of the driver.
 Out:   claims and results.
-Never: waits between a published result and the next claim, or loses an outcome that a disk refuses.
+Never: waits between a published result and the next claim, or loses an outcome that a disk or a network refuses.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from alchemy_async.experiment import (
     Status,
     WorkerState,
 )
+from alchemy_async.queues.spool import KeptError
 from alchemy_async.worker_pool import bench
 from alchemy_async.worker_pool.backoff import Backoff
 from alchemy_async.worker_pool.messages import Ending, Note, Topic
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
 
     from alchemy_async.executors import Executor
     from alchemy_async.queues import News
-    from alchemy_async.queues.folder_worker import FolderWorkerEnd
+    from alchemy_async.worker_pool.ends import End
     from alchemy_async.worker_pool.post import Post
 
 RESCAN_S = 2.0
+SEND_AGAIN_S = 5.0
 STOPPED_AT_START_S = 10.0
 MOST_TELLINGS, TELLINGS_PER_S = 50, 5.0  # that an attempt started and ended well; of a quick series not each is told
 TIMEOUT, STOPPED, CANCELLED = "timeout", "stopped", "cancelled"  # why a measurement is broken off
@@ -53,7 +55,7 @@ class Rounds:
         end: The worker's end of the queue.
     """
 
-    def __init__(self, post: Post, end: FolderWorkerEnd) -> None:
+    def __init__(self, post: Post, end: End) -> None:
         self._post = post
         self._end = end
         self._clock = post.clock
@@ -179,12 +181,22 @@ class Rounds:
                 break
             except (TypeError, ValueError) as error:
                 outcome = _as_text(outcome, error)
+            except KeptError as error:
+                if self._post.is_stopping:
+                    log.warning("%s its result waits on this disk; the next start of this worker sends it", _ids(offer))
+                    break
+                self._post.complain(f"the result of {offer.key} waits on this disk until it can be sent", error)
+                self._pause(min(retry.failed(), SEND_AGAIN_S))
             except (OSError, AlchemyError) as error:
-                self._post.complain(f"the result of {offer.key} is kept in memory, the folder refuses it", error)
-                until = self._clock.monotonic() + retry.failed()
-                while self._clock.monotonic() < until:
-                    self._post.pause(until - self._clock.monotonic())
+                self._post.complain(f"the result of {offer.key} is kept in memory, the disk refuses it", error)
+                self._pause(retry.failed())
         self._count(offer, outcome)
+
+    def _pause(self, seconds: float) -> None:
+        """Beat for so long, whatever wakes the worker meanwhile; but no longer once it is told to stop."""
+        was_stopping, until = self._post.is_stopping, self._clock.monotonic() + seconds
+        while self._clock.monotonic() < until and self._post.is_stopping == was_stopping:
+            self._post.pause(until - self._clock.monotonic())
 
     def _count(self, offer: Offer, outcome: Outcome) -> None:
         if outcome.status is Status.COMPLETED:

@@ -40,7 +40,7 @@ def test_work_alone_begins_with_what_its_workers_need_before_it_loads_the_comman
         "from alchemy_async.cli import main\n"
         "from alchemy_async.worker_pool import processes\n"
         "heavy = ('typer', 'pydantic', 'watchdog')\n"
-        "told = lambda: print('begins without', [name for name in heavy if name in sys.modules])\n"
+        "told = lambda **_: print('begins without', [name for name in heavy if name in sys.modules])\n"
         "processes.prepare = told\n"
         "main()"
     )

@@ -164,3 +164,14 @@ def test_a_space_that_is_used_up_is_told(run, folder):
     assert refused.exit_code == 1
     assert "has 4 points that are not in the ledger yet" in refused.stderr
     assert not (folder / "campaign.db").exists()
+
+
+def test_a_point_for_a_machine_requires_the_workers_that_have_it(run, folder):
+    tied = 'name = "machine"\ntype = "categorical"\noptions = ["north", "south"]\ntied = true\n\n[[parameters]]\n'
+    text = (folder / "campaign.toml").read_text().replace("[[parameters]]\n", f"[[parameters]]\n{tied}", 1)
+    (folder / "campaign.toml").write_text(text.replace('["hplc"]', '["hplc", "north", "south"]'))
+
+    shown = run("stage", json.dumps(POINT | {"machine": "south"}), "--requires", "hplc")
+
+    assert shown.exit_code == 0, shown.stderr
+    assert experiments(folder)[0].requires == ("hplc", "south")

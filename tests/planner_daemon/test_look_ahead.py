@@ -21,15 +21,22 @@ from alchemy_async.planner_daemon.look_ahead import MAX_DEPTH, Pace, depth, roun
 def test_auto_holds_ready_what_workers_take_before_an_answer_and_two_standard_deviations_more(
     n_workers, point_s, duration_s, expected
 ):
-    assert depth("auto", Pace(n_workers, point_s, duration_s)) == expected
+    assert depth("auto", Pace(n_workers, point_s, {"w-1": duration_s})) == expected
 
 
 def test_one_slow_ask_does_not_deepen_the_queue():
-    assert depth("auto", Pace(3, (0.3, 0.3, 60.0), (17.5,))) == 1
+    assert depth("auto", Pace(3, (0.3, 0.3, 60.0), {"w-1": (17.5,)})) == 1
+
+
+def test_workers_that_are_quick_count_for_more_than_slow_ones_among_the_same_number():
+    alike = Pace(2, (1.0,), {"w-1": (20.0,) * 9, "w-2": (20.0,) * 9})
+    unlike = Pace(2, (1.0,), {"w-1": (2.0,) * 9, "w-2": (38.0,) * 9})
+
+    assert unlike.n_freed > 2 * alike.n_freed
 
 
 def test_a_number_is_taken_as_it_is():
-    assert depth(0, Pace(3, (99.0,), (1.0,))) == 0
+    assert depth(0, Pace(3, (99.0,), {"w-1": (1.0,)})) == 0
 
 
 @pytest.mark.parametrize(
@@ -41,11 +48,11 @@ def test_a_number_is_taken_as_it_is():
     ],
 )
 def test_a_round_is_as_large_as_there_is_time_for(point_s, duration_s, expected):
-    assert round_size(Pace(3, (point_s,), (duration_s,))) == expected
+    assert round_size(Pace(3, (point_s,), {"w-1": (duration_s,)})) == expected
 
 
 def test_while_a_worker_waits_one_point_is_asked_for_at_a_time():
-    assert round_size(Pace(3, (0.35,), (17.5,)), is_starved=True) == 1
+    assert round_size(Pace(3, (0.35,), {"w-1": (17.5,)}), is_starved=True) == 1
 
 
 def test_before_anything_was_measured_a_round_is_not_limited():

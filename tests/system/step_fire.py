@@ -29,7 +29,7 @@ class StepFire(Fire):
     modules: Mapping[str, str] = {"planner": "tests.system.armed"}
 
     def __init__(self, folder: Path, points: list[tuple[str, str, str]], *, seed: int = 0):
-        super().__init__(folder, rounds=len(points), seed=seed, workers=2)
+        super().__init__(folder, rounds=3 * len(points), seed=seed, workers=2)  # so many that none is left without work
         self.points, self.orders = points, folder.parent / "orders"
         self.orders.mkdir()
         self.environment = {WHERE: str(self.orders)}

@@ -12,7 +12,7 @@ import pytest
 from tests.system.step_fire import ONCE, StepFire
 from tests.system.step_kills import KillPoint, StepCampaign
 
-REAL_ALONE = ("probe.created", "probe.unlinked")  # whether a folder tells of changes, which a simulation need not know
+REAL_ALONE = ("probe.created", "probe.unlinked", "spent.unstaged")  # a simulation need not wait, nor tidy meanwhile
 STEPS = {
     "planner": (
         *(*ONCE, "dump.made", "ledger.committed"),

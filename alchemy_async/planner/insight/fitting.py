@@ -68,7 +68,7 @@ def standing_of(objectives: Sequence[Objective], observed: Observed) -> tuple[fl
         return (-math.inf, -math.inf, -math.inf)
 
 
-def fitted(space: Space, objective: Objective, data: Training, noise: Noise) -> Fitted:
+def fitted(space: Space, objective: Objective, data: Training, noise: Noise, kernel: str = "auto") -> Fitted:
     """Return the model of one objective.
 
     Args:
@@ -76,11 +76,12 @@ def fitted(space: Space, objective: Objective, data: Training, noise: Noise) -> 
         objective: What ``data`` are values of.
         data: What the model is shown.
         noise: ``inferred``, ``none``, or a standard deviation in the objective's unit.
+        kernel: One of `gp.KERNELS`.
 
     Raises:
         NotPositiveDefiniteError: If no hyperparameters fit.
     """
-    process = modelled(space, data, noise if _is_noise(noise) else "inferred")
+    process = modelled(space, data, noise if _is_noise(noise) else "inferred", kernel=kernel)
     return Fitted(objective, data, process, _quality(space, objective, process))
 
 

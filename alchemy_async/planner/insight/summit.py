@@ -21,7 +21,7 @@ from alchemy_async.planner.insight.fitting import Fitted
 from alchemy_async.planner.insight.records import Recommended
 from alchemy_async.planner.possible import as_points, held_back
 from alchemy_async.planner.search import MOST_STEPS, score
-from alchemy_async.space import Array, Categorical, Fixed, Space
+from alchemy_async.space import Array, Categorical, Fixed, Space, Value
 
 _PENALTY = 10.0  # of a breach of a limit, against as much of what is to be optimised
 _SURE = 1.2816  # standard deviations: nine chances in ten that one point is better than another
@@ -125,6 +125,27 @@ def recommend(
         measured=dict(observed.values),
         keeps_limits=_keeps_limits(models, expected),
     )
+
+
+def peak(
+    space: Space, models: Sequence[Fitted], observations: Sequence[Observed]
+) -> tuple[dict[str, Value], dict[str, Prediction]] | None:
+    """Return the point where the means are highest, measured or not, and what is expected there.
+
+    Args:
+        space: The search space, with the readings that are to hold.
+        models: One of each objective.
+        observations: What was measured.
+
+    Returns:
+        None where no point meets all constraints.
+    """
+    height = Height(models)
+    at = space.to_unit([observed.parameters for observed in observations])
+    at[:, space.is_context] = space.to_unit(space.from_unit(at[:1]))[0, space.is_context]
+    order = np.argsort(-score(height, at), kind="stable")
+    found = _highest(space, height, np.clip(at[order[:_N_AROUND]], 0.0, 1.0))
+    return None if found is None else (space.from_unit(found)[0], _expected(models, found))
 
 
 def _can_be_repeated(space: Space, observed: Observed) -> bool:

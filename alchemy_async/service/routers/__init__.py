@@ -17,8 +17,10 @@ ROOMS = (
     "variables",
     "staged",
     "claims",
+    "reports",
     "queue",
     "experiments",
+    "observations",
     "files",
     "designs",
     "model",
@@ -27,12 +29,11 @@ ROOMS = (
     "audit",
     "events",
     "pool",
-    "root",
 )
 
 
 def all_routers() -> Iterator[APIRouter]:
-    """Yield the routers, in the order of the documentation."""
+    """Yield the routers below the prefix, in the order of the documentation; `root` stands above it."""
     for name in ROOMS:
         room = import_module(f"{__name__}.{name}")
         yield room.router

@@ -1,0 +1,358 @@
+"""Thinking: processes beside the server in which models are fitted and points are chosen.
+
+In:    a job by its name, arguments that can be pickled; a session's history, sent once and then only what is new of it.
+Out:   what the job returns, or the error that it raises.
+Never: keeps anything that changes an answer, outlives the server, even one that was killed, or lets a job hold it up.
+
+A job is a pure function, so it does not matter which process answers, and one whose process died is done once more.
+A process is on a leash: its standard input. Where that ends, it ends, whatever it is at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import pickle
+import queue
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from alchemy_async.errors import AlchemyError, PlannerError
+from alchemy_async.experiment import History, Observed
+from alchemy_async.service.problems import InvalidError, ServiceError, TooMuchError, UnavailableError
+
+N_PROCESSES = 2
+LIMIT_S = 120.0  # that a job may take
+MOST_WAITING = 16  # requests that wait for a free process; each holds a thread of the server
+_KNOWN = 8  # histories that a process keeps
+_HEAD = struct.Struct("<Q")
+_JOBS = "alchemy_async.service."
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A history, and whose it is.
+
+    Args:
+        about: The session.
+        history: All of it.
+    """
+
+    about: str
+    history: History
+
+
+class DiedError(AlchemyError):
+    """A process ended before it answered."""
+
+
+class Pool:
+    """Processes that do jobs; any thread may call it, and waits for the answer.
+
+    Args:
+        n: How many processes.
+        limit_s: How long a job may take.
+        most_waiting: How many callers may wait for a free process.
+    """
+
+    def __init__(self, n: int = N_PROCESSES, *, limit_s: float = LIMIT_S, most_waiting: int = MOST_WAITING) -> None:
+        self._n, self._limit_s, self._most_waiting = n, limit_s, most_waiting
+        self._changed = threading.Condition()
+        self._free: list[_Mind] = []
+        self._all: list[_Mind] = []
+        self._n_waiting = 0
+        self._is_closed = False
+
+    def start(self) -> None:
+        """Start the processes, which load what they need by themselves; returns at once.
+
+        Raises:
+            OSError: If one can't be started.
+        """
+        with self._changed:
+            while len(self._all) < self._n and not self._is_closed:
+                mind = _Mind()
+                self._all.append(mind)
+                self._free.append(mind)
+            self._changed.notify_all()
+
+    def do(self, job: str, *args: object, known: Known | None = None, folder: Path | None = None) -> Any:  # noqa: ANN401 - what the job returns
+        """Do a job in one of the processes.
+
+        Args:
+            job: ``module:function`` of this package; it is called with the history first, where there is one.
+            args: Its arguments.
+            known: The history that it is given.
+            folder: A path that no error may name.
+
+        Raises:
+            AlchemyError: What the job raised.
+            TooMuchError: If too many wait already.
+            UnavailableError: If it took too long, or its process died twice.
+        """
+        self.start()
+        for _ in range(2):
+            with self._taken(None if known is None else known.about) as mind:
+                try:
+                    answer = mind.ask(job, args, known, self._limit_s)
+                    break
+                except DiedError:
+                    is_late = mind.is_late
+                    log.warning("a planner process %s at %s", "took too long" if is_late else "died", job)
+            if is_late:
+                raise UnavailableError(
+                    f"The planner took more than {self._limit_s:g} s. Ask for less: fewer points, or a shorter history."
+                )
+        else:
+            raise UnavailableError("The planner's process ended twice at this request; the server's log says more.")
+        return _opened(answer, folder)
+
+    @contextmanager
+    def _taken(self, about: str | None) -> Iterator[_Mind]:
+        """Take a free process, one that knows the session if there is one; a dead one is replaced."""
+        with self._changed:
+            if self._n_waiting >= self._most_waiting:
+                raise TooMuchError("The planner has too much to do. Ask again in a moment.", status=429, again_in_s=1.0)
+            self._n_waiting += 1
+            try:
+                self._changed.wait_for(lambda: self._free or self._is_closed)
+            finally:
+                self._n_waiting -= 1
+            if self._is_closed:
+                raise UnavailableError("The server is ending.")
+            mind = max(self._free, key=lambda one: one.knows(about))
+            self._free.remove(mind)
+        try:
+            yield mind
+        finally:
+            self._put_back(mind)
+
+    def _put_back(self, mind: _Mind) -> None:
+        with self._changed:
+            if self._is_closed:
+                mind.end()
+                return
+            if not mind.is_alive:
+                mind.end()
+                self._all.remove(mind)
+                mind = _Mind()
+                self._all.append(mind)
+            self._free.append(mind)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """End the processes; whoever waits for an answer is told so."""
+        with self._changed:
+            self._is_closed = True
+            minds, self._all, self._free = self._all, [], []
+            self._changed.notify_all()
+        for mind in minds:
+            mind.end()
+
+    def pids(self) -> list[int]:
+        """Return the ids of the processes."""
+        with self._changed:
+            return [mind.pid for mind in self._all]
+
+
+class _Mind:
+    """One process; one caller at a time."""
+
+    def __init__(self) -> None:
+        here = Path(__file__).parents[2]
+        paths = os.pathsep.join([str(here), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self._process = subprocess.Popen(  # noqa: S603 - our own module; in a session of its own: Ctrl-C is the server's
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths},
+        )
+        self._told: OrderedDict[str, tuple[Observed, ...]] = OrderedDict()
+        self.is_late = False
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None and not self.is_late
+
+    def knows(self, about: str | None) -> int:
+        """Return how much of a session's history the process has."""
+        return len(self._told.get(about, ())) if about is not None else 0
+
+    def ask(self, job: str, args: tuple[object, ...], known: Known | None, limit_s: float) -> tuple[Any, ...]:
+        """Do a job there.
+
+        Raises:
+            DiedError: If it ended, or had to be ended since it took too long.
+        """
+        told = None if known is None else self._news(known)
+        message = pickle.dumps((job, args, told), pickle.HIGHEST_PROTOCOL)
+        ends, begins = self._process.stdin, self._process.stdout
+        if ends is None or begins is None:
+            raise DiedError
+        timer = threading.Timer(limit_s, self._give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            _write(ends, message)
+            answer: tuple[Any, ...] = pickle.loads(_read(begins))  # noqa: S301 - our own process wrote it
+        except (OSError, EOFError, ValueError) as error:
+            self._process.kill()
+            raise DiedError from error
+        finally:
+            timer.cancel()
+        return answer
+
+    def _news(self, known: Known) -> tuple[str, int, tuple[Observed, ...], object]:
+        """Return what the process does not know yet of a history: what was added, or after a correction all."""
+        has, wanted = self._told.get(known.about, ()), known.history.observations
+        n_kept = len(has) if wanted[: len(has)] == has else 0
+        _keep(self._told, known.about, wanted)
+        return known.about, n_kept, wanted[n_kept:], known.history.refused
+
+    def _give_up(self) -> None:
+        self.is_late = True
+        self._process.kill()
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+
+
+def _keep(kept: OrderedDict[str, Any], about: str, what: object) -> None:
+    """Keep the last few; both ends do it alike."""
+    kept[about] = what
+    kept.move_to_end(about)
+    if len(kept) > _KNOWN:
+        kept.popitem(last=False)
+
+
+def _opened(answer: tuple[Any, ...], folder: Path | None) -> Any:  # noqa: ANN401 - what the job returned
+    """Return what a job returned, or raise what it raised."""
+    if answer[0] == "done":
+        return answer[1]
+    _, kind, message = answer
+    text = message if folder is None else message.replace(str(folder), "the session's folder")
+    if answer[0] == "failed":
+        raise RuntimeError(f"a job failed: {kind}: {text}")
+    module, _, name = kind.rpartition(".")
+    found = getattr(importlib.import_module(module), name, None) if module.startswith("alchemy_async.") else None
+    if isinstance(found, type) and issubclass(found, ServiceError) and not issubclass(found, InvalidError):
+        raise found(text)
+    raise PlannerError(text)
+
+
+def _write(stream: BinaryIO | Any, message: bytes) -> None:  # noqa: ANN401 - what Popen gives
+    stream.write(_HEAD.pack(len(message)))
+    stream.write(message)
+    stream.flush()
+
+
+def _read(stream: BinaryIO | Any) -> bytes:  # noqa: ANN401 - what Popen gives
+    """Return one message.
+
+    Raises:
+        EOFError: If the other end is gone.
+    """
+    head = stream.read(_HEAD.size)
+    if len(head) < _HEAD.size:
+        raise EOFError
+    (size,) = _HEAD.unpack(head)
+    message: bytes = stream.read(size)
+    if len(message) < size:
+        raise EOFError
+    return message
+
+
+# -- in the process ----------------------------------------------------------
+
+
+def main() -> None:
+    """Do jobs until the leash ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(AttributeError, OSError):
+        os.nice(10)  # instruments and the server go first: a model that is fitted must not delay a claim
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a person's rule prints goes to the log
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, asked), daemon=True).start()
+    with contextlib.suppress(Exception):  # the first job tells what is wrong
+        _warm_up()
+    kept: OrderedDict[str, History] = OrderedDict()
+    while True:
+        _write(answers, _answer(asked.get(), kept))
+
+
+def _listen(stream: BinaryIO, asked: queue.SimpleQueue[bytes]) -> None:
+    """Pass questions on; end the process with the leash, whatever it is at."""
+    while True:
+        try:
+            asked.put(_read(stream))
+        except (EOFError, OSError):
+            os._exit(0)
+
+
+def _warm_up() -> None:
+    """Load what a suggestion needs, and take every step once."""
+    from alchemy_async.experiment import Objective
+    from alchemy_async.planner.bayesian import BayesianPlanner
+    from alchemy_async.service import suggesting
+    from alchemy_async.space import Continuous, Space
+
+    space = Space((Continuous("x"), Continuous("y")))
+    BayesianPlanner(space, (Objective("value"),)).warm_up()
+    suggesting.warm_up()
+
+
+def _answer(message: bytes, kept: OrderedDict[str, History]) -> bytes:
+    job, args, told = pickle.loads(message)  # noqa: S301 - our own server wrote it
+    if told is not None:
+        args = (_recalled(kept, *told), *args)
+    try:
+        answer: tuple[Any, ...] = ("done", _find(job)(*args))
+    except AlchemyError as error:
+        answer = ("refused", f"{type(error).__module__}.{type(error).__qualname__}", str(error))
+    except Exception as error:
+        log.exception("a job failed")
+        answer = ("failed", type(error).__name__, str(error))
+    return pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
+
+
+def _recalled(
+    kept: OrderedDict[str, History], about: str, n_kept: int, news: tuple[Observed, ...], refused: tuple[Any, ...]
+) -> History:
+    begun = kept[about].observations[:n_kept] if n_kept else ()
+    history = History(begun + news, refused)
+    _keep(kept, about, history)
+    return history
+
+
+def _find(job: str) -> Any:  # noqa: ANN401 - a function
+    module, _, name = job.partition(":")
+    return getattr(importlib.import_module(_JOBS + module), name)
+
+
+if __name__ == "__main__":
+    main()
