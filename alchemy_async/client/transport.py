@@ -60,7 +60,7 @@ class Transport:
             raise ClientError("The token has characters that no token has. Copy it again, without quotes and spaces.")
         self.url = url.rstrip("/").removesuffix(PREFIX)
         self._base = self.url + PREFIX
-        self._token, self._timeout_s, self._sleep = token, timeout_s, sleep
+        self._token, self.timeout_s, self._sleep = token, timeout_s, sleep
         self._http: PoolManager | None = None
 
     def call(
@@ -95,7 +95,7 @@ class Transport:
         until, wait_s = time.monotonic() + patience_s, _FIRST_S
         while True:
             try:
-                return self._once(method, path, data, query, headers, timeout_s or self._timeout_s)
+                return self._once(method, path, data, query, headers, timeout_s or self.timeout_s)
             except UnreachableError as error:
                 wait_s = max(wait_s, error.again_in_s or 0.0) * random.uniform(0.8, 1.2)
                 if time.monotonic() + wait_s >= until:

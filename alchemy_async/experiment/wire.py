@@ -7,10 +7,10 @@ Never: reads or writes a file, or trusts a name, number or text it was given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from alchemy_async import clock
 from alchemy_async.errors import WireError
@@ -83,7 +83,7 @@ class Revision:
     campaign: str
     revision: int
     state: QueueState
-    offers: tuple[Offer, ...] = ()
+    offers: Sequence[Offer] = ()
     cancel: tuple[AttemptKey, ...] = ()
 
     def to_wire(self) -> dict[str, Any]:
@@ -98,9 +98,7 @@ class Revision:
         }
 
     @classmethod
-    def from_wire(
-        cls, document: Mapping[str, Any], read_offer: Callable[[Mapping[str, Any]], Offer] = Offer.from_wire
-    ) -> Revision:
+    def from_wire(cls, document: Mapping[str, Any]) -> Revision:
         """Check a document and read it.
 
         Raises:
@@ -114,34 +112,67 @@ class Revision:
             campaign=taken.text("campaign", pattern=CAMPAIGN_ID),
             revision=taken.integer("revision"),
             state=taken.choice("state", QueueState),
-            offers=tuple(map(read_offer, offers)),
+            offers=tuple(map(Offer.from_wire, offers)),
             cancel=tuple(AttemptKey.parse(text) for text in taken.texts("cancel")),
         )
 
 
-class RevisionReader:
-    """Reads one revision after the other; an offer that stayed as it was is not checked again."""
+Head = tuple[tuple[str, int], tuple[str, ...]]
+"""Which attempt an offer is of, and what it requires; not checked."""
 
-    def __init__(self) -> None:
-        self._last: dict[str, tuple[Mapping[str, Any], Offer]] = {}
 
-    def read(self, document: Mapping[str, Any]) -> Revision:
-        """Check a document and read it.
+class Offers(Sequence[Offer]):
+    """The lines of a queue, each checked when it is looked at: of many a worker needs one.
 
-        Raises:
-            WireError: If it is not valid.
-        """
-        present: dict[str, tuple[Mapping[str, Any], Offer]] = {}
+    Args:
+        documents: As they stand in the queue.
 
-        def read_offer(offer: Mapping[str, Any]) -> Offer:
-            name = f"{offer.get('experiment')}.{offer.get('attempt')}"
-            last = self._last.get(name)
-            present[name] = last if last is not None and last[0] == offer else (offer, Offer.from_wire(offer))
-            return present[name][1]
+    Raises:
+        WireError: If one says no attempt, or no list of labels.
+    """
 
-        revision = Revision.from_wire(document, read_offer)
-        self._last = present
-        return revision
+    def __init__(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        self._documents = documents
+        self._checked: dict[int, Offer] = {}
+        self.heads: tuple[Head, ...] = tuple(map(_head, documents))
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    @overload
+    def __getitem__(self, at: int) -> Offer: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[Offer]: ...
+
+    def __getitem__(self, at: int | slice) -> Offer | list[Offer]:
+        if isinstance(at, slice):
+            return [self[k] for k in range(len(self))[at]]
+        if at not in self._checked:
+            self._checked[at] = Offer.from_wire(self._documents[at])
+        return self._checked[at]
+
+
+def _head(document: Mapping[str, Any]) -> Head:
+    experiment, attempt, requires = document.get("experiment"), document.get("attempt"), document.get("requires", [])
+    is_list = isinstance(requires, list) and all(type(label) is str for label in requires)
+    if type(experiment) is not str or type(attempt) is not int or not is_list:
+        Offer.from_wire(document)
+        raise WireError("an offer says no attempt", field="experiments")  # from_wire has told more of all there is
+    return (experiment, attempt), tuple(requires)
+
+
+def read_revision(document: Mapping[str, Any]) -> Revision:
+    """Check a document and read it; its offers are checked when they are looked at.
+
+    Raises:
+        WireError: If it is not valid.
+    """
+    revision = Revision.from_wire({**document, "experiments": []})
+    offers = document.get("experiments", [])
+    if not isinstance(offers, list) or not all(isinstance(offer, dict) for offer in offers):
+        raise WireError("experiments must be a list of objects", field="experiments")
+    return replace(revision, offers=Offers(offers))
 
 
 @dataclass(frozen=True)

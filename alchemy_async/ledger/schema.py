@@ -241,6 +241,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool, durabl
     version = _check_version(connection, path)
     if version == 0 and not create:
         raise LedgerError(f"{path} is empty: the campaign was never started. `alchemy-async plan` starts it.")
+    if 0 < version < VERSION:
+        _bring_up(connection)  # before anything is written that a refusal would leave behind
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves data in the drive's cache
@@ -250,8 +252,6 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool, durabl
         signature = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
         connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} {_SINCE_2} {signature} COMMIT;")
         files.fsync_folder(path.parent)
-    elif version < VERSION:
-        _bring_up(connection)
 
 
 def _bring_up(connection: sqlite3.Connection) -> None:

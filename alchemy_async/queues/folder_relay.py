@@ -17,7 +17,7 @@ from pathlib import Path
 from alchemy_async.errors import FolderError, WireError
 from alchemy_async.experiment.records import AttemptKey
 from alchemy_async.experiment.states import QueueState
-from alchemy_async.experiment.wire import Claim, Heartbeat, Offer, Result, Revision, RevisionReader
+from alchemy_async.experiment.wire import Claim, Heartbeat, Offer, Result, Revision, read_revision
 from alchemy_async.files import MAX_BYTES, TooLargeError, dump_json
 from alchemy_async.queues.layout import Layout, check_worker_name
 from alchemy_async.queues.publishing import Publisher
@@ -59,7 +59,7 @@ class FolderRelay:
         self._layout = Layout(folder)
         self._layout.make()
         self._publisher = Publisher(self._layout, owner, instance, durable=durable)
-        self._queue = LatestMessages(RevisionReader().read)
+        self._queue = LatestMessages(read_revision)
         self._beats: OrderedDict[str, tuple[str, int]] = OrderedDict()
         self._lock = threading.RLock()
 

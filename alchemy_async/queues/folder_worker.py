@@ -12,14 +12,14 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alchemy_async.clock import Clock, SystemClock
 from alchemy_async.errors import FolderError, WireError
 from alchemy_async.experiment.records import AttemptKey, Outcome
 from alchemy_async.experiment.states import QueueState
-from alchemy_async.experiment.wire import Claim, Heartbeat, Offer, Result, Revision, RevisionReader, WorkerState
+from alchemy_async.experiment.wire import Claim, Heartbeat, Offer, Offers, Result, Revision, WorkerState, read_revision
 from alchemy_async.files import MAX_BYTES, dump_json
 from alchemy_async.queues import News
 from alchemy_async.queues.layout import Layout, check_worker_name
@@ -76,7 +76,7 @@ class FolderWorkerEnd:
         self._clock = clock or SystemClock()
         self._host, self._pid = socket.gethostname(), os.getpid()
         self._publisher = Publisher(self._layout, worker, instance, durable=durable)
-        self._queue = LatestMessages(RevisionReader().read)
+        self._queue = LatestMessages(read_revision)
         self._campaign = ""
         self._taken: set[AttemptKey] = set()  # listed, and nothing to be started: somebody's, or claimed here before
         self._unsure: set[AttemptKey] = set()  # the disk refused while they were claimed here: they may be ours
@@ -122,21 +122,26 @@ class FolderWorkerEnd:
                 return dataclasses.replace(offer, parameters=claim.parameters)
         return None
 
-    def _choose(self, offers: Iterable[Offer]) -> Iterator[Offer]:
+    def _choose(self, offers: Sequence[Offer]) -> Iterator[Offer]:
         """Yield what may be claimed: the best first, or after a race that was lost some of the best in any order.
 
         Whoever drew something claimed looks further on: what others took lies
         mostly at the head, and to look at each of it costs more than an experiment.
         """
-        may_take = (o for o in offers if o.key not in self._taken and self._labels.issuperset(o.requires))
+        heads = offers.heads if isinstance(offers, Offers) else [(one.key, one.requires) for one in offers]
+        may_take = (
+            at
+            for at, (key, requires) in enumerate(heads)
+            if key not in self._taken and self._labels.issuperset(requires)
+        )
         if self._clock.monotonic() > self._lost_s + REMEMBERED_S:
             self._n_lost = 0
         if not self._n_lost:
-            yield from may_take
+            yield from (offers[at] for at in may_take)
             return
         reach, free = self._n_lost + 1, list(may_take)
         while free:
-            offer = free.pop(self._random.randrange(min(reach, len(free))))
+            offer = offers[free.pop(self._random.randrange(min(reach, len(free))))]
             if offer.key in self._unsure or not self._layout.is_claimed(offer.key):
                 yield offer
             else:

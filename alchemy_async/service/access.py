@@ -17,6 +17,7 @@ import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -187,6 +188,7 @@ def is_name_of_loopback(name: str) -> bool:
     return name == "localhost" or name.endswith(".localhost") or _is_address_of_loopback(name)
 
 
+@lru_cache(maxsize=1024)
 def _is_address_of_loopback(text: str) -> bool:
     try:
         return ipaddress.ip_address(text.partition("%")[0]).is_loopback

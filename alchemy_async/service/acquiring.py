@@ -21,7 +21,6 @@ from alchemy_async.clock import to_wire
 from alchemy_async.experiment import History, Objective, State
 from alchemy_async.ledger import Ledger
 from alchemy_async.planner_daemon.opening import derived_seed
-from alchemy_async.planner_daemon.refresh import MOST_PENDING
 from alchemy_async.service import handouts, minds
 from alchemy_async.service.basis import Basis, basis_of, present, trained, with_goal
 from alchemy_async.service.context import Service
@@ -32,6 +31,7 @@ from alchemy_async.service.sessions import Session
 from alchemy_async.space import Point, Value
 
 MOST = 64  # points of one request
+MOST_PENDING = 512  # staged points that are told of; what lies deeper in a backlog is not about to run
 LAST = "last_suggestion"  # in the ledger's `meta`
 
 STRATEGIES: dict[str, tuple[str, ...]] = {

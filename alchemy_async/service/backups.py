@@ -118,8 +118,10 @@ class Backups:
 
     def _take(self, folder: Path, fresh: Path) -> None:
         for path in folder.iterdir():
-            if path.name != _NOTE:
-                shutil.copyfile(path, fresh / path.name)
+            if path.name == LEDGER:
+                copy(path, fresh / LEDGER)
+            elif path.suffix in (".py", ".toml"):
+                files.write_file(fresh / path.name, files.read_file(path), durable=True)
         renew(fresh / LEDGER, self._sessions.clock)
 
     def _note(self, folder: Path, session_id: str, note: Mapping[str, Any]) -> None:

@@ -25,8 +25,8 @@ from alchemy_async.planner.taken import Taken
 from alchemy_async.service.designs import (
     MOST_RUNS,
     Classical,
-    DesignNotEstimableError,
     Designed,
+    DesignNotEstimableError,
     InfeasibleRegionError,
 )
 from alchemy_async.space import Array, Categorical, Context, Continuous, Discrete, Fixed, Integer, Space, Value
@@ -49,7 +49,8 @@ def fill(space: Space, method: str, n: int, seed: int, criterion: str) -> Design
     Raises:
         InfeasibleRegionError: If no point meets all constraints.
     """
-    taken, chosen = Taken(space), []
+    taken = Taken(space)
+    chosen: list[dict[str, Value]] = []
     has_equality = any(constraint.sense == "equals" for constraint in space.constraints)
     for row in () if has_equality else _rows(method, len(space.names), n, seed, criterion):
         if len(chosen) == n:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
-from alchemy_async.ledger import Item, Measurement
+from alchemy_async.ledger import Item, Ledger, Measurement
 from alchemy_async.ledger.copying import TABLES, Snapshot, snapshot
-from alchemy_async.service import overview
+from alchemy_async.service import auditing, overview
 from alchemy_async.service.changing import constraint_names, labels_of
 from alchemy_async.service.dataset import provenance, row
 from alchemy_async.service.opening import Session
@@ -24,6 +24,7 @@ VERSION = "1.1.0"  # of the shape that ALchemist 0.4.0 writes and reads
 OWN = "alchemy_async"
 FORMAT = 1
 SAFE = ("campaign", "parameters", "objectives", "constraints", "budget")  # sections that name no code
+AUDITED = ("timestamp", "entry_type", "parameters", "hash", "notes")
 _PAGE = 1000
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _STATUS = {"queued": "pending", "running": "running", "interrupted": "running", "completed": "done"}
@@ -44,7 +45,9 @@ def export(session: Session, session_id: str | None = None) -> Iterator[str]:
         yield "{"
         for key, value in _head(ledger, study, session_id or session.id).items():
             yield f"{_text(key)}: {_text(value)},\n"
-        yield '"experiments": {"data": '
+        yield '"audit_log": {"entries": '
+        yield from _listed(_audit(ledger))
+        yield '},\n"experiments": {"data": '
         objectives, has_noise = study.objectives if study.settings else (), ledger.has_noise()
         yield from _listed(row(one, objectives, has_noise=has_noise) for one in _measured(ledger))
         yield f', "n_total": {ledger.n_observations()}, "target_columns": {_text(overview.target_columns(study))}}},\n'
@@ -80,7 +83,6 @@ def _head(ledger: Snapshot, study: Study, session_id: str) -> dict[str, Any]:
     return {
         "version": VERSION,
         "metadata": {"session_id": session_id, **overview.metadata(ledger, study)},
-        "audit_log": {"entries": []},
         "search_space": {
             "variables": [
                 as_exported(one, changes.get(one.name, "easy")) for one in (settings.parameters if settings else ())
@@ -103,6 +105,19 @@ def _measured(ledger: Snapshot) -> Iterator[Measurement]:
         if len(page) < _PAGE:
             return
         after = page[-1].number
+
+
+def _audit(ledger: Snapshot) -> Iterator[dict[str, Any]]:
+    """Yield the audit trail but for what was measured, which the provenance tells."""
+    after = 0
+    while True:
+        page = auditing.entries(cast(Ledger, ledger), entry_type=None, after=after, limit=_PAGE)
+        for entry in page:
+            if entry["entry_type"] != "experiment_completed":
+                yield {key: entry[key] for key in AUDITED}
+        if len(page) < _PAGE:
+            return
+        after = page[-1]["seq"]
 
 
 def _item(item: Item) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from alchemy_async.clock import Clock
 from alchemy_async.errors import PointError
 from alchemy_async.ledger import RECORDED, Addition, Completion, Ledger
 from alchemy_async.service import variables as words
+from alchemy_async.service.auditing import NOTED
 from alchemy_async.service.beginning import OUTPUT, campaign_name
 from alchemy_async.service.brought import (
     MOST_FLAWS,
@@ -78,14 +79,33 @@ def bring_foreign(folder: Path, given: Mapping[str, Any], clock: Clock) -> list[
     for key in ("derived_variables", "outcome_constraints"):
         if given.get(key) or _search_space(given).get(key):
             brought.left_out.append(f"{key}, which are not known here")
+    audited = list(_audited(_list_of(given, "audit_log", "entries")))
     write_study(folder, study)
     path = folder / "campaign.db"
     with Ledger.create(path, name=study.name, study=study.as_study(), clock=clock) as ledger, ledger.change() as change:
         change.set_meta(session=json.dumps(brought.said), labels=json.dumps(brought.labels))
         change.record_all(recorded, worker=REST)
         change.add_all(staged)
+        for entry in audited:
+            change.note(NOTED, **entry, source="client")
     note_origin(folder, clock, given, brought.left_out)
     return brought.left_out
+
+
+def _audited(entries: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """Yield the entries of an audit trail but for what was measured, which the rows tell.
+
+    Raises:
+        InvalidError: If one does not fit.
+    """
+    for i, entry in enumerate(entries):
+        at = ("file", "audit_log", "entries", i)
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("parameters", {}), dict):
+            raise InvalidError.at(*at, what="must be an object with `entry_type` and `parameters`")
+        kind = str(entry.get("entry_type", ""))[:100]
+        if kind and kind != "experiment_completed":
+            parameters = {**entry.get("parameters", {}), "timestamp": str(entry.get("timestamp", ""))[:40]}
+            yield {"entry_type": kind, "parameters": parameters, "notes": str(entry.get("notes") or "")[:10_000]}
 
 
 def _list_of(given: Mapping[str, Any], *keys: str) -> list[Any]:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -150,11 +151,16 @@ def _counted_as(scope: Scope) -> str | None:
     """Return what a request is counted under, or None if it comes from this machine."""
     if scope["type"] not in ("http", "websocket"):
         return None
-    text = (scope.get("client") or ("", 0))[0]
+    return _group((scope.get("client") or ("", 0))[0])
+
+
+@lru_cache(maxsize=1024)
+def _group(text: str) -> str | None:
+    """Return what the requests of an address are counted under, or None if it is this machine's."""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
-        return str(text)
+        return text
     if address.is_loopback:
         return None
     if address.version == 6:  # whoever has one such address has 2^64

@@ -23,6 +23,7 @@ from alchemy_async import locks
 from alchemy_async.errors import FolderError
 from alchemy_async.service.access import is_loopback
 from alchemy_async.service.app import create_app
+from alchemy_async.service.connections import Guarded
 from alchemy_async.service.context import Service, ServiceSettings, make_service
 from alchemy_async.service.problems import NotAllowedError
 from alchemy_async.service.routers.root import DOCS
@@ -31,6 +32,7 @@ from alchemy_async.service.tokens import Tokens
 log = logging.getLogger(__name__)
 
 _FAREWELL_S = 5  # that requests in progress have to end
+_IDLE_S = 75  # that a connection is kept for a next request; clients that come every minute find it open
 _MESSAGE_BYTES = 64 * 1024  # that a WebSocket may send: nobody reads it
 _BACKLOG = 1024
 
@@ -90,9 +92,9 @@ def check_exposure(settings: ServiceSettings) -> None:
 
 def _config(service: Service) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(service), http="httptools", ws="websockets-sansio", ws_max_size=_MESSAGE_BYTES, lifespan="on",
+        create_app(service), http=Guarded, ws="websockets-sansio", ws_max_size=_MESSAGE_BYTES, lifespan="on",
         log_config=None, access_log=False, server_header=False, proxy_headers=False,
-        timeout_graceful_shutdown=_FAREWELL_S,
+        timeout_graceful_shutdown=_FAREWELL_S, timeout_keep_alive=_IDLE_S,
     )  # fmt: skip
 
 

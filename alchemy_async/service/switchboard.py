@@ -51,14 +51,21 @@ class Switchboard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http":
-            for route in self._at(self._tree, scope["path"].split("/"), 0):
-                match, child = route.matches(scope)
-                if match is Match.FULL:
-                    scope.update(child)
-                    await route.handle(scope, receive, send)
-                    return
-        await self._app(scope, receive, send)
+        found = self.find(scope) if scope["type"] == "http" else None
+        if found is None:
+            await self._app(scope, receive, send)
+            return
+        route, child = found
+        scope.update(child)
+        await route.handle(scope, receive, send)
+
+    def find(self, scope: Scope) -> tuple[APIRoute, Scope] | None:
+        """Return the route of a request, and what it adds to the scope; None: it is the router's to answer."""
+        for route in self._at(self._tree, scope["path"].split("/"), 0):
+            match, child = route.matches(scope)
+            if match is Match.FULL:
+                return route, child
+        return None
 
     def _at(self, node: dict[str, Any], segments: list[str], depth: int) -> Iterator[APIRoute]:
         """Yield the routes whose paths have these segments, those without parameters first."""

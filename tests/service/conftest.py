@@ -57,6 +57,9 @@ class AtHand:
     def post(self, path, json=None, **more):
         return self.send("POST", path, json, **more)
 
+    def patch(self, path, json):
+        return self.send("PATCH", path, json)
+
     def stage(self, *temperatures, **more):
         """Stage one experiment at each temperature; return their ids."""
         points = [{"T": t, "c": "A"} for t in temperatures]

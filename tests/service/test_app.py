@@ -3,7 +3,9 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
+from starlette.routing import Match
 
 from alchemy_async.errors import LedgerError, Mistake, SettingsError
 from alchemy_async.service.app import create_app
@@ -229,3 +231,26 @@ def test_a_part_of_the_service_is_made_once_and_closed_with_it(service):
     assert service.part(make, closed.append) is first
     service.close()
     assert closed == [first]
+
+
+def test_the_switchboard_finds_the_very_operation_that_the_router_would(app):
+    routes = [route for route in app.router.routes if isinstance(route, APIRoute)]
+    differing = []
+    for wanted in routes:
+        path = wanted.path.replace("{", "x").replace("}", "")
+        for method in wanted.methods:
+            scope = {"type": "http", "path": path, "method": method, "root_path": ""}
+            plain = next(route for route in routes if route.matches(scope)[0] is Match.FULL)
+            quick = app.router.middleware_stack.find(scope)
+            if quick is None or quick[0] is not plain:
+                differing.append((method, path))
+
+    assert len(routes) > 50
+    assert differing == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "//", "/{}", "/api/v1/sessions//state", "/api/v1/sessions/a/b/c/d/e/f/g/h", "/%2F"]
+)
+def test_odd_paths_are_answered_in_order(client, path):
+    assert client.get(path).status_code in (200, 404)

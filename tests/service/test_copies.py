@@ -94,6 +94,9 @@ def test_an_exported_session_has_the_keys_that_alchemist_reads(client, at):
     assert [one["status"] for one in document["staged_experiments"]] == ["pending", "running", "pending", "pending"]
     assert document["objective_metadata"] == {"Output": {"label": "Yield"}}
     assert len(document["provenance"]) == 2
+    kinds = {one["entry_type"] for one in document["audit_log"]["entries"]}
+    assert {"study_changed", "objective_label_changed"} <= kinds
+    assert set(document["audit_log"]["entries"][0]) == {"timestamp", "entry_type", "parameters", "hash", "notes"}
 
 
 def test_a_session_comes_back_whole_but_for_who_was_running_what(client, at, tmp_path):
@@ -225,7 +228,14 @@ def theirs():
             "session_id": "0b94f3a2", "name": "Theirs", "created_at": "2026-01-02T03:04:05.000006",
             "last_modified": "2026-01-02T03:04:05.000006", "description": "", "author": "A", "tags": [],
         },
-        "audit_log": {"entries": []},
+        "audit_log": {
+            "entries": [
+                {"timestamp": "2026-01-02T03:04:05", "entry_type": "data_locked", "parameters": {"n_experiments": 1},
+                 "hash": "2aeb444437e0b4b1", "notes": "first batch"},
+                {"timestamp": "2026-01-02T03:04:06", "entry_type": "experiment_completed", "parameters": {},
+                 "hash": "2aeb444437e0b4b2", "notes": ""},
+            ]
+        },
         "search_space": {
             "variables": [
                 {"name": "T", "type": "real", "min": 0.0, "max": 10.0, "unit": None, "description": None},
@@ -277,6 +287,8 @@ def test_a_file_of_alchemists_becomes_a_session_with_its_rows_and_its_queue(clie
     assert client.get(f"{at}/variables").json()["variables"][2]["bounds"] == [3.0, 4.5]
     assert client.get(f"{at}/constraints").json()["constraints"][0]["name"] == "constraint_0"
     assert client.get(f"{at}/objective-metadata").json()["metadata"]["Output"]["label"] == "Yield"
+    locked = client.get(f"{at}/audit", params={"entry_type": "data_locked"}).json()["entries"]
+    assert [one["notes"] for one in locked] == ["first batch"]
 
 
 @pytest.mark.parametrize(
@@ -298,6 +310,7 @@ def test_a_file_of_alchemists_becomes_a_session_with_its_rows_and_its_queue(clie
         (lambda d: d["experiments"].update(data={}), ("experiments", "data")),
         (lambda d: d["experiments"].update(target_columns=[7]), ("experiments", "target_columns", 0)),
         (lambda d: d.update(staged_experiments=["x"]), ("staged_experiments", 0)),
+        (lambda d: d["audit_log"]["entries"].append(7), ("audit_log", "entries", 2)),
     ],
 )  # fmt: skip
 def test_a_file_of_alchemists_that_does_not_fit_is_refused_whole_with_the_place(client, change, place):

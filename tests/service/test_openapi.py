@@ -119,6 +119,8 @@ def check(case, world):
         if isinstance(place, dict) and "wait_s" in place:
             place["wait_s"] = 0  # a request may be long by wish
     case.call_and_validate(checks=CHECKS, headers={"Host": "127.0.0.1:8000"})
+    if case.operation.path.endswith("{session_id}/control"):
+        world.must("PUT", f"/api/v1/sessions/{world.ids['session_id']}/control", {"requested": "pause"})
     if (case.method, case.operation.path) == ("DELETE", "/api/v1/sessions/{session_id}"):
         world.refresh()
 

@@ -30,7 +30,7 @@ def whole(operation):
     """Return an operation with its whole path, and names of parameters left out."""
     method, _, path = operation.partition(" ")
     path = re.sub(r"/S(?=/|$)|/\{[^}]+\}|/ID(?=/|$)", "/{}", path)
-    is_bare = path == "/" or path.startswith(WITHOUT_PREFIX[1:])
+    is_bare = path == "/" or path.startswith(("/api/", *WITHOUT_PREFIX[1:]))
     return f"{method} {path if is_bare else '/api/v1' + path}"
 
 

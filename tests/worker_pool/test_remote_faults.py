@@ -18,7 +18,7 @@ from tests.worker_pool.remote_bench import RemoteBench
 
 PLANNED = (
     SETTINGS.format(count=1, timeout_s=60, lease_s="{lease_s}", grace_s=0.5)
-    .replace('options = ["wait", "hang"]', 'options = ["gate", "wait"]')
+    .replace('options = ["wait", "hang"]', 'options = ["gate", "wait"]\nfixed = "gate"')
     .replace("bounds = [0, 100]", "bounds = [0, 0.001]")
     + """
 [budget]

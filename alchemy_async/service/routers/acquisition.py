@@ -24,6 +24,7 @@ from alchemy_async.service.basis import Basis, present, with_goal
 from alchemy_async.service.context import Service
 from alchemy_async.service.problems import NoDataError
 from alchemy_async.service.routers.given import Body, Said, Scalar, ServiceGiven, SessionGiven, refusals
+from alchemy_async.service.routers.shapes import Whole
 
 
 @asynccontextmanager
@@ -57,7 +58,7 @@ class Suggest(Body):
         examples=["qEI"],
     )
     goal: Goal = Field(default=None, examples=["maximize"])
-    n_suggestions: int = Field(default=1, ge=1, le=MOST, strict=True, description="How many points.", examples=[2])
+    n_suggestions: Whole = Field(default=1, ge=1, le=MOST, description="How many points.", examples=[2])
     xi: float | None = Field(
         default=None,
         ge=0,

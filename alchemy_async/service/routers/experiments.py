@@ -238,7 +238,7 @@ def list_experiments(
     """Return the rows of the dataset, corrected; what is staged or running is not among them."""
     with desk.look() as ledger:
         n, has_noise = ledger.n_observations(), ledger.has_noise()
-    objectives = desk.study.objectives if n else ()
+    objectives = desk.study.objectives if desk.study.settings else ()
 
     def shown(found: Measurement) -> dict[str, Any]:
         made = dataset.row(found, objectives, has_noise=has_noise)
@@ -303,7 +303,7 @@ def list_provenance(desk: DeskGiven, after: After = 0, limit: Limit = None) -> R
     """Return where each row comes from."""
     with desk.look() as ledger:
         n = ledger.n_observations()
-    objectives = desk.study.objectives if n else ()
+    objectives = desk.study.objectives if desk.study.settings else ()
     return _stream(
         desk, "records", lambda found: dataset.provenance(found, objectives), {"n_records": n}, after, limit, USED
     )

@@ -107,8 +107,8 @@ def export_experiments(
 ) -> StreamingResponse:
     """Return the dataset as CSV, every digit of every number; what /upload reads."""
     with desk.look() as ledger:
-        n, has_noise = ledger.n_observations(), ledger.has_noise()
-    objectives = desk.study.objectives if n or desk.study.settings else ()
+        has_noise = ledger.has_noise()
+    objectives = desk.study.objectives if desk.study.settings else ()
     names = tables.columns(desk.study, has_noise=has_noise) + (["Outlier"] if outliers else [])
 
     def lines() -> Iterator[str]:

@@ -20,6 +20,7 @@ from alchemy_async.service.desk import Desk
 from alchemy_async.service.sessions import Session, Sessions
 from alchemy_async.service.study import stamp_of
 
+KEY = "Idempotency-Key"
 Scalar = StrictInt | StrictFloat | StrictStr
 """A value of a variable, as JSON has it; the search space says whether it fits."""
 
@@ -124,8 +125,9 @@ def described(document: dict[str, Any]) -> dict[str, Any]:
             found = operation["responses"]
             if "422" in found and "HTTPValidationError" in str(found["422"]):
                 del found["422"]
-            if path.startswith("/api/"):
-                operation["responses"] = {**{str(key): one for key, one in everywhere.items()}, **found}
+            named = any(one["name"] == KEY for one in operation.get("parameters", ()))  # a name may be used twice
+            more = {**everywhere, **(refusals(409) if named else {})} if path.startswith("/api/") else {}
+            operation["responses"] = {**{str(status): one for status, one in more.items()}, **found}
     return document
 
 
@@ -175,7 +177,7 @@ DeskGiven = Annotated[Desk, Depends(get_desk)]
 Key = Annotated[
     str | None,
     Header(
-        alias="Idempotency-Key",
+        alias=KEY,
         min_length=1,
         max_length=200,
         description="A name for this request: a repetition under the same name is answered as the first one was.",

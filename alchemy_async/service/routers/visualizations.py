@@ -18,6 +18,7 @@ from alchemy_async.service.basis import Basis, as_run, objective_named, present,
 from alchemy_async.service.context import Service
 from alchemy_async.service.problems import InvalidError, NoModelError
 from alchemy_async.service.routers.given import Body, Said, Scalar, ServiceGiven, SessionGiven, refusals
+from alchemy_async.service.routers.shapes import Whole
 from alchemy_async.service.sessions import Session
 from alchemy_async.space import Categorical, Context, Fixed, Space, Value
 
@@ -43,7 +44,7 @@ class Plane(Body):
         description="Values of the others; without one, the middle or the first category.",
         examples=[{"Catalyst": "Pt"}],
     )
-    grid_resolution: int = Field(default=50, ge=10, le=200, strict=True, description="Points along each axis.")
+    grid_resolution: Whole = Field(default=50, ge=10, le=200, description="Points along each axis.")
     include_experiments: bool = True
     include_suggestions: bool = False
 
