@@ -53,7 +53,7 @@ while :; do
         continue
     fi
     id=$(echo "$one" | jq -r .id) attempt=$(echo "$one" | jq .attempt)
-    beat "$id" "$attempt" 2>/dev/null & beater=$!
+    beat "$id" "$attempt" >/dev/null 2>&1 & beater=$!
     if value=$(measure "$(echo "$one" | jq -c .inputs)" 2>"$own/why"); then
         end=complete said="{\"worker\": \"$worker\", \"attempt\": $attempt, \"output\": $value}"
     else

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from alchemy_async import files
 from alchemy_async.service.refusing import refusal
 
+_MUCH = 256 * 1024
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -51,7 +53,7 @@ class Bodies:
             return
         if body is None:  # the client has gone
             return
-        flaw = _flaw(body, headers.get("content-type", "")) if body else None
+        flaw = await _read(body, headers.get("content-type", ""))
         if flaw is not None:
             errors = [{"loc": ["body"], "msg": flaw, "type": "json_invalid"}]
             await refusal(422, flaw, errors=errors)(scope, receive, send)
@@ -62,6 +64,12 @@ class Bodies:
         return (
             f"The body is larger than {self._most_bytes} bytes, which is all that this server takes. Send it in parts."
         )
+
+
+async def _read(body: bytes, content_type: str) -> str | None:
+    if len(body) > _MUCH:  # it takes a while, in which others are to be answered
+        return await run_in_threadpool(_flaw, body, content_type)
+    return _flaw(body, content_type) if body else None
 
 
 def _flaw(body: bytes, content_type: str) -> str | None:

@@ -312,7 +312,10 @@ def no_planner(desk: Desk) -> Iterator[None]:
         ConflictError: If one runs.
     """
     path = planner_lock(desk.study.ledger_path)
-    mend = "Stop it first: PUT /control with requested `pause`, or stop the `plan` command in its folder."
+    mend = (
+        "Stop it first: PUT /control with requested `pause`, which ends it once nothing runs, or stop the `plan` "
+        "command in its folder."
+    )
     try:
         lock = locks.hold(path, what="A planner runs on this session, and has read what it studies", mend=mend)
     except AlreadyRunningError as error:

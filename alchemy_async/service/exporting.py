@@ -26,6 +26,10 @@ FORMAT = 1
 SAFE = ("campaign", "parameters", "objectives", "constraints", "budget")  # sections that name no code
 AUDITED = ("timestamp", "entry_type", "parameters", "hash", "notes")
 _PAGE = 1000
+_CONTROL: dict[str, Any] = {
+    "requested": "run", "requested_at": None, "requested_by": None,
+    "reported": "idle", "reported_at": None, "reported_by": None, "detail": None,
+}  # fmt: skip
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _STATUS = {"queued": "pending", "running": "running", "interrupted": "running", "completed": "done"}
 
@@ -92,6 +96,7 @@ def _head(ledger: Snapshot, study: Study, session_id: str) -> dict[str, Any]:
         },
         "outcome_constraints": [],
         "objective_metadata": labels.get("objectives", {}),
+        "control": {**_CONTROL, **overview.noted(ledger, "control")},
         "last_suggestions": [] if last is None else [last],
         "config": {"random_state": 42, "verbose": True, "auto_train": False, "auto_train_threshold": 5},
     }

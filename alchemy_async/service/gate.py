@@ -7,6 +7,8 @@ Never: reads a token from a query: queries end up in logs.
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,6 +17,7 @@ from alchemy_async.service.access import READING, Access
 from alchemy_async.service.problems import NotAllowedError
 from alchemy_async.service.refusing import refusal, refusal_of
 
+STILL_MAY = "alchemy_async.still_may"  # of a scope: whether whoever asked may still do so, for answers without end
 BEARER = "bearer."  # before a token in Sec-WebSocket-Protocol, the one header that a browser's WebSocket can set
 
 
@@ -42,7 +45,16 @@ class Gate:
         except AlchemyError as error:  # the tokens can't be read: nobody is let in
             await refusal_of(error)(scope, receive, send)
         else:
+            scope[STILL_MAY] = partial(self._may, scope)
             await self._app(scope, receive, _accepting(scope, send))
+
+    def _may(self, scope: Scope) -> bool:
+        """Tell whether a request that was let in still would be; its token may have been revoked meanwhile."""
+        try:
+            self._check(scope)
+        except AlchemyError:
+            return False
+        return True
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)

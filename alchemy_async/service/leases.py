@@ -14,14 +14,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from alchemy_async.clock import Clock
 from alchemy_async.errors import AlchemyError
 from alchemy_async.experiment import Attempt, AttemptState
 from alchemy_async.ledger import Change, Ledger
-from alchemy_async.planner_daemon.leases import Leases, Terms
 from alchemy_async.service.sessions import Session, Sessions
 from alchemy_async.service.study import read_study
+
+if TYPE_CHECKING:
+    from alchemy_async.planner_daemon.leases import Leases
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +32,6 @@ EVERY_S = 0.5
 _AT_ONCE = 25  # sessions that are not open and that one round looks into
 _PART = 0.05  # of the time, at most, that the sweep takes
 _Ended = tuple[Attempt, str]  # with the reason
-_UNUSED = Terms(lease_s=30.0, timeout_s=3600.0)  # of workers of the folder, which this sweep does not judge
 
 
 class Sweep:
@@ -122,7 +124,7 @@ class Sweep:
         leases = self._leases.pop(name, None)
         if not held:
             return []
-        leases = leases or Leases(self._clock, lambda _: _UNUSED)
+        leases = leases or _begin(self._clock)
         self._leases[name] = leases  # at the end: those that are not open take turns
         whys = dict(leases.scan(held, ()).ended)
         return [(attempt, whys[attempt.key]) for attempt in held if attempt.key in whys]
@@ -131,6 +133,13 @@ class Sweep:
         for attempt, why in ended:
             log.warning("session=%s attempt=%s interrupted: %s", name, attempt.key, why)
             self._on_end()
+
+
+def _begin(clock: Clock) -> Leases:
+    from alchemy_async.planner_daemon.leases import Leases, Terms  # and the whole daemon: not before it is needed
+
+    unused = Terms(lease_s=30.0, timeout_s=3600.0)  # of workers of the folder, which this sweep does not judge
+    return Leases(clock, lambda _: unused)
 
 
 def _held(ledger: Ledger) -> list[Attempt]:

@@ -126,9 +126,8 @@ def train(
     n = sum(objective.name in one.values for one in history.observations)
     named = KERNELS.get(wanted or "", "auto")
     if n < least:
-        results = "result" if n == 1 else "results"
-        message = f"No model was trained: it takes {least} results, and there are {n} {results}. Add observations."
-        return Trained(False, message.replace("are 1 ", "is 1 "), backend, named)
+        message = f"No model was trained: it takes {least} results, and so far there are {n}. Add observations."
+        return Trained(False, message, backend, named)
     found = ask(service, session, "modelling:train", made, objective, history=history)
     if found["why"]:
         return Trained(False, found["why"], backend, named)

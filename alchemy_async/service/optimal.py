@@ -5,9 +5,9 @@ Out:   runs, each of which meets all constraints; how good they are.
 Never: fits anything: only which model is to be fitted counts.
 
 Numbers are coded from -1 to 1, categories by effects. D makes the determinant of the information large, A the mean
-variance of the coefficients small, I the mean variance of the predictions over the candidates. ``sequential`` adds the
-best candidate until there are enough; every other algorithm goes on from there, and exchanges run after run for the
-candidate that is best in its place until none is better.
+variance of the coefficients small, I the mean variance of the predictions over the candidates. ``sequential`` begins
+with runs that span the largest volume, and adds the best candidate until there are enough; every other algorithm goes
+on from there, and exchanges run after run for the candidate that is best in its place until none is better.
 
 Source:
     Fedorov (1972), Theory of Optimal Experiments; Cook & Nachtsheim (1980), Technometrics 22(3), 315-324;
@@ -22,6 +22,7 @@ from itertools import combinations, product
 from typing import Any
 
 import numpy as np
+from scipy.linalg import qr
 
 from alchemy_async.errors import PlannerError
 from alchemy_async.planner.designs import design
@@ -33,7 +34,7 @@ MODELS = ("linear", "interaction", "quadratic")
 MOST_TERMS = 300
 _MOST_CANDIDATES, _CANDIDATES_PER_TERM = 4000, 10
 _MOST_REPAIRED = 300
-_RIDGE = 1e-8  # of the information: what makes the first runs, fewer than the terms, comparable
+_RIDGE = 1e-8  # of the information: what keeps it invertible while a run is out
 _WORTH = 1e-7  # what an exchange must bring, or there is no better one
 _MOST_STEPS = 2e10  # multiplications of all exchanges, at most
 _ROUNDING = 1e-6  # share of a run's information that is its own: with less, a change of rank one is inexact
@@ -248,7 +249,7 @@ class _Information:
 
     def gains(self) -> Array:
         """Return what each candidate would bring, up to a constant, shape ``(c,)``."""
-        return np.asarray(np.log1p(self._more) if self._weight is None else self._gone / (1.0 + self._more))
+        return np.asarray(self._more if self._weight is None else self._gone / (1.0 + self._more))
 
     def add(self, row: int) -> None:
         """Put a candidate beside the runs."""
@@ -282,8 +283,13 @@ class _Information:
 
 
 def _chosen(x: Array, n: int, weight: Array | None, most_rounds: int, rng: np.random.Generator) -> list[int]:
-    """Return runs: each the best beside those before it, then exchanged as long as that helps."""
-    runs = _Information(x, weight, [int(rng.integers(len(x)))])
+    """Return runs: each the best beside those before it, then exchanged as long as that helps.
+
+    The first ones, as many as there are columns, span the largest volume, one after the other.
+    """
+    order = rng.permutation(len(x))  # of equally good ones the seed decides
+    _, _, pivots = qr(x[order].T, mode="economic", pivoting=True)
+    runs = _Information(x, weight, [int(row) for row in order[pivots[: x.shape[1]]]])
     while len(runs.rows) < n:
         runs.add(int(np.argmax(runs.gains())))
     for _ in range(most_rounds):

@@ -17,7 +17,7 @@ from alchemy_async.ledger import RECORDED, Addition, Completion, Ingested
 from alchemy_async.queues.layout import UNKNOWN
 from alchemy_async.service.desk import Turn
 from alchemy_async.service.measures import Measured, check_measured, digest_of
-from alchemy_async.service.problems import ConflictError, Flaw, InvalidError, ServiceError
+from alchemy_async.service.problems import ConflictError, ServiceError
 from alchemy_async.service.staging import REST, check_as_run, check_points, find
 from alchemy_async.service.taking import attempt_of, check_worker
 from alchemy_async.space import Point
@@ -282,23 +282,44 @@ def _iterations(turn: Turn, rows: Sequence[Row], *, is_one_iteration: bool) -> l
 
 
 def _open_items(turn: Turn, rows: Sequence[Row], places: Sequence[tuple[str | int, ...]]) -> dict[str, Experiment]:
-    """Return the experiments that rows name, claimed where somebody in the folder might."""
+    """Return the experiments that rows name, claimed where somebody in the folder might.
+
+    Raises:
+        ConflictError: If any of them can't be completed, with every reason.
+    """
     items: dict[str, Experiment] = {}
+    problems: list[str] = []
     for row, place in zip(rows, places, strict=True):
         if row.experiment is None:
             continue
-        found = find(turn, row.experiment)
-        if found.id in {item.id for item in items.values()}:
-            raise InvalidError([Flaw((*place, "item_id"), f"{found.id} is named twice")])
-        if not is_open(found):
-            raise ConflictError(f"{found.id} is {found.state}: nothing was recorded. Correct its observation instead.")
+        try:
+            found = _open_item(turn, row.experiment)
+            if found.id in {item.id for item in items.values()}:
+                raise ConflictError(f"{found.id} is named twice.")
+            items[row.experiment] = found
+        except ServiceError as error:
+            problems.append(f"{_entry(place)}{error}")
+    if problems:
+        raise ConflictError(f"Nothing was recorded. {' '.join(problems[:20])}")
+    for name, found in items.items():
         attempt = turn.ledger.attempt(found.key)
-        _check_reports_here(attempt)
-        if turn.ledger.is_listed(found.key) and attempt.state is AttemptState.QUEUED:
+        if attempt.state is AttemptState.QUEUED and turn.ledger.is_listed(found.key):
             _take(turn, attempt, REST)
-            found = find(turn, found.id)
-        items[row.experiment] = found
+            items[name] = find(turn, found.id)
     return items
+
+
+def _entry(place: tuple[str | int, ...]) -> str:
+    """Return which entry a place belongs to, counted from 1."""
+    return "".join(f"entry {step + 1}: " for step in place if isinstance(step, int))
+
+
+def _open_item(turn: Turn, name: str) -> Experiment:
+    found = find(turn, name)
+    if not is_open(found):
+        raise ConflictError(f"{found.id} is {found.state}; correct its observation instead.")
+    _check_reports_here(turn.ledger.attempt(found.key))
+    return found
 
 
 def is_open(experiment: Experiment) -> bool:

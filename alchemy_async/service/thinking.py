@@ -34,6 +34,7 @@ from alchemy_async.service.problems import InvalidError, ServiceError, TooMuchEr
 
 N_PROCESSES = 2
 LIMIT_S = 120.0  # that a job may take
+LOADING_S = 60.0  # that a process may take before its first one
 MOST_WAITING = 16  # requests that wait for a free process; each holds a thread of the server
 _KNOWN = 8  # histories that a process keeps
 _HEAD = struct.Struct("<Q")
@@ -66,10 +67,18 @@ class Pool:
         n: How many processes.
         limit_s: How long a job may take.
         most_waiting: How many callers may wait for a free process.
+        loads: Whether a process loads all that a suggestion needs before its first job.
     """
 
-    def __init__(self, n: int = N_PROCESSES, *, limit_s: float = LIMIT_S, most_waiting: int = MOST_WAITING) -> None:
-        self._n, self._limit_s, self._most_waiting = n, limit_s, most_waiting
+    def __init__(
+        self,
+        n: int = N_PROCESSES,
+        *,
+        limit_s: float = LIMIT_S,
+        most_waiting: int = MOST_WAITING,
+        loads: bool = True,
+    ) -> None:
+        self._n, self._limit_s, self._most_waiting, self._loads = n, limit_s, most_waiting, loads
         self._changed = threading.Condition()
         self._free: list[_Mind] = []
         self._all: list[_Mind] = []
@@ -84,7 +93,7 @@ class Pool:
         """
         with self._changed:
             while len(self._all) < self._n and not self._is_closed:
-                mind = _Mind()
+                mind = _Mind(self._loads)
                 self._all.append(mind)
                 self._free.append(mind)
             self._changed.notify_all()
@@ -93,7 +102,8 @@ class Pool:
         """Do a job in one of the processes.
 
         Args:
-            job: ``module:function`` of this package; it is called with the history first, where there is one.
+            job: ``module:function``, the module a room of this package or a dotted name; it is called with the history
+                first, where there is one.
             args: Its arguments.
             known: The history that it is given.
             folder: A path that no error may name.
@@ -148,7 +158,7 @@ class Pool:
             if not mind.is_alive:
                 mind.end()
                 self._all.remove(mind)
-                mind = _Mind()
+                mind = _Mind(self._loads)
                 self._all.append(mind)
             self._free.append(mind)
             self._changed.notify()
@@ -171,11 +181,11 @@ class Pool:
 class _Mind:
     """One process; one caller at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, loads: bool) -> None:
         here = Path(__file__).parents[2]
         paths = os.pathsep.join([str(here), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(  # noqa: S603 - our own module; in a session of its own: Ctrl-C is the server's
-            [sys.executable, "-m", __name__],
+            [sys.executable, "-m", __name__, *(["loads"] if loads else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -183,6 +193,7 @@ class _Mind:
         )
         self._told: OrderedDict[str, tuple[Observed, ...]] = OrderedDict()
         self.is_late = False
+        self._has_answered = False
 
     @property
     def pid(self) -> int:
@@ -207,7 +218,7 @@ class _Mind:
         ends, begins = self._process.stdin, self._process.stdout
         if ends is None or begins is None:
             raise DiedError
-        timer = threading.Timer(limit_s, self._give_up)
+        timer = threading.Timer(limit_s + (0.0 if self._has_answered else LOADING_S), self._give_up)
         timer.daemon = True
         timer.start()
         try:
@@ -218,6 +229,7 @@ class _Mind:
             raise DiedError from error
         finally:
             timer.cancel()
+        self._has_answered = True
         return answer
 
     def _news(self, known: Known) -> tuple[str, int, tuple[Observed, ...], object]:
@@ -298,8 +310,9 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, asked), daemon=True).start()
-    with contextlib.suppress(Exception):  # the first job tells what is wrong
-        _warm_up()
+    if "loads" in sys.argv[1:]:
+        with contextlib.suppress(Exception):  # the first job tells what is wrong
+            _warm_up()
     kept: OrderedDict[str, History] = OrderedDict()
     while True:
         _write(answers, _answer(asked.get(), kept))
@@ -351,7 +364,7 @@ def _recalled(
 
 def _find(job: str) -> Any:  # noqa: ANN401 - a function
     module, _, name = job.partition(":")
-    return getattr(importlib.import_module(_JOBS + module), name)
+    return getattr(importlib.import_module(module if "." in module else _JOBS + module), name)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
@@ -21,7 +22,7 @@ from alchemy_async.service.sessions import Session
 if TYPE_CHECKING:
     from alchemy_async.service.context import Service
 
-_SLICE_S = 2.0  # of a wait, after which it is seen whether the server ends
+_SLICE_S = 2.0  # of a wait, after which it is seen whether it is still wanted
 
 
 class Watch:
@@ -30,11 +31,14 @@ class Watch:
     Args:
         service: The server.
         session_id: The session.
+        may: Tells whether the client still may.
         says: Turns events into what the client is told; None: as they are.
     """
 
-    def __init__(self, service: Service, session_id: str, says: telling.Says | None = None) -> None:
-        self._service, self._id, self._says = service, session_id, says
+    def __init__(
+        self, service: Service, session_id: str, may: Callable[[], bool], says: telling.Says | None = None
+    ) -> None:
+        self._service, self._id, self._may, self._says = service, session_id, may, says
         self.seq = 0
         self.is_over = False
 
@@ -50,7 +54,7 @@ class Watch:
     async def next(self, wait_s: float, limit: int = telling.MOST) -> list[dict[str, Any]]:
         """Return what is told of the events that follow; wait for the first one.
 
-        None come, and ``is_over`` is set, when the server ends or the session is deleted.
+        None come, and ``is_over`` is set, when the server ends, the session is deleted, or the client may not any more.
 
         Args:
             wait_s: How long to wait at most, in seconds.
@@ -59,6 +63,9 @@ class Watch:
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_s
         while True:
+            if self._service.is_closing or not self._may():
+                self.is_over = True
+                return []
             try:
                 session, version, found = await run_in_threadpool(self._look, limit)
             except sqlite3.ProgrammingError:  # it was closed between two lines; asking for it opens it again
@@ -70,9 +77,6 @@ class Watch:
             if found or left_s <= 0:
                 return found
             await session.feed.wait(min(left_s, _SLICE_S), since=version)
-            if self._service.is_closing:
-                self.is_over = True
-                return []
 
     def _newest(self) -> int:
         with self._service.sessions.session(self._id).desk.look() as ledger:

@@ -16,12 +16,6 @@ def interrupt(api, name, attempt=1):
         turn.change.interrupt(AttemptKey(name, attempt), "no sign of its worker")
 
 
-def label(api, name, *labels):
-    """Let an experiment need labels, as one that a planner or a person on the machine has added."""
-    with api.desk.turn() as turn:
-        turn.change.add({"T": 9.0, "c": "B"}, origin="person", pinned=True, requires=labels)
-
-
 # -- claiming
 
 
@@ -38,6 +32,14 @@ def test_the_best_experiments_are_handed_out_each_once(api):
     assert api.did("GET", STAGED)["n_staged"] == 0
 
 
+def test_what_is_staged_with_a_higher_priority_goes_first(api):
+    api.stage(1.0)
+    api.did("POST", STAGED, {"inputs": {"T": 2.0, "c": "A"}, "priority": 1})
+
+    assert api.did("GET", STAGED)["ids"] == ["e0002", "e0001"]
+    assert api.claim()["id"] == "e0002"
+
+
 def test_where_nothing_waits_nothing_is_handed_out(api):
     answer = api.did("POST", f"{STAGED}/claim", {})
 
@@ -45,7 +47,7 @@ def test_where_nothing_waits_nothing_is_handed_out(api):
 
 
 def test_an_experiment_goes_only_to_a_worker_with_its_labels(api):
-    label(api, "e0001", "furnace", "uv")
+    api.stage(1.0, requires=["uv", "furnace"])
 
     without = api.did("POST", f"{STAGED}/claim", {"labels": ["furnace"]})
     with_them = api.did("POST", f"{STAGED}/claim", {"labels": ["uv", "furnace", "xrd"]})
@@ -67,7 +69,15 @@ def test_while_the_session_is_not_running_nothing_is_handed_out(api, wanted):
 
 @pytest.mark.parametrize(
     "body",
-    [{"n": 0}, {"n": 1001}, {"lease_s": 0.5}, {"lease_s": "60"}, {"worker": "a b"}, {"worker": "planner"}, {"wait_s": 61}],
+    [
+        {"n": 0},
+        {"n": 1001},
+        {"lease_s": 0.5},
+        {"lease_s": "60"},
+        {"worker": "a b"},
+        {"worker": "planner"},
+        {"wait_s": 61},
+    ],
 )
 def test_a_claim_that_makes_no_sense_is_refused(api, body):
     api.stage(1.0)

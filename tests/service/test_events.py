@@ -18,6 +18,7 @@ from alchemy_async.service.app import create_app
 from alchemy_async.service.context import ServiceSettings, make_service
 from alchemy_async.service.feed import Feed
 from alchemy_async.service.limits import Limits
+from alchemy_async.service.tokens import Scope
 from alchemy_async.service.watching import Watch
 
 API = "/api/v1"
@@ -279,6 +280,19 @@ def test_a_stream_ends_when_its_session_is_deleted(service):
     listen(create_app(service), act)
 
 
+def test_a_stream_ends_when_its_token_is_revoked(service):
+    text = service.access.tokens.add(Scope.READ, name="screen")
+    service.access.tokens.add(Scope.ADMIN, name="me")
+
+    async def act(listener):
+        await asyncio.to_thread(service.access.tokens.revoke, "screen")
+        await asyncio.to_thread(stage, service)
+        await listener.ended()
+        assert listener.events == []
+
+    listen(create_app(service), act, headers={"Authorization": f"Bearer {text}"})
+
+
 def test_there_are_so_many_streams_and_no_more_until_one_ends(service):
     app = create_app(service)
 
@@ -409,11 +423,40 @@ def test_what_concerns_the_whole_session_is_told_in_alchemists_words(client, ser
 def test_what_happens_between_a_look_and_the_wait_is_not_missed():
     async def run():
         feed = Feed(lambda: (0, 0))
+        await feed.wait(0.5)  # the first look of its lookout wakes whoever waits
         seen = feed.version
         feed.changed()
-        return await feed.wait(60, since=seen)
+        return await feed.wait(0.3, since=seen), await feed.wait(0.1, since=feed.version)
+
+    assert asyncio.run(run()) == (True, False)
+
+
+def test_a_wait_ends_when_another_process_has_written():
+    written = [0]
+
+    async def run():
+        feed = Feed(lambda: (written[0], 0))
+        await feed.wait(0.5)  # the first look of its lookout wakes whoever waits
+        written[0] = 1
+        return await feed.wait(20)
 
     assert asyncio.run(run()) is True
+
+
+def test_the_lookout_of_a_feed_goes_home_when_nobody_waits(monkeypatch):
+    monkeypatch.setattr(feeds, "LOOK_S", 0.001)
+
+    async def run():
+        feed = Feed(lambda: (0, 0))
+        await feed.wait(0.05)
+        return feed
+
+    feed = asyncio.run(run())
+
+    until = time.monotonic() + 10
+    while feed._has_lookout:
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_a_wait_ends_at_a_change_of_another_thread_and_in_vain_at_its_end():
@@ -458,7 +501,7 @@ def test_a_closed_feed_keeps_nobody_waiting():
 
 def test_a_watch_goes_on_when_its_session_is_closed_and_opened_again(service):
     async def run():
-        watch = Watch(service, "s1")
+        watch = Watch(service, "s1", lambda: True)
         await watch.begin(None)
         waiting = asyncio.create_task(watch.next(30))
         await asyncio.sleep(0.1)

@@ -99,9 +99,9 @@ def test_results_of_items_and_of_nothing_staged_are_recorded_together_in_their_o
 @pytest.mark.parametrize(
     ("entry", "status"),
     [
-        ({"item_id": "nope", "inputs": POINT, "output": 1.0}, 404),
+        ({"item_id": "nope", "inputs": POINT, "output": 1.0}, 409),
         ({"item_id": "e0001", "inputs": POINT, "output": 1.0}, 409),
-        ({"item_id": "E0002", "inputs": POINT, "output": 1.0}, 422),
+        ({"item_id": "E0002", "inputs": POINT, "output": 1.0}, 409),
         ({"inputs": {"T": 1.0, "c": "Z"}, "output": 1.0}, 422),
     ],
 )
@@ -113,6 +113,7 @@ def test_one_entry_that_can_not_be_recorded_keeps_all_of_them_out(api, entry, st
     answer = api.post(RECORD, {"entries": [good, entry]})
 
     assert answer.status_code == status
+    assert status != 409 or "Nothing was recorded. entry 2: " in answer.json()["detail"]
     assert (len(api.rows()), api.did("GET", "/experiments/staged")["n_staged"]) == (1, 1)
 
 

@@ -87,6 +87,21 @@ def test_a_file_that_is_small_enough_arrives(client, read):
     assert read == [b"y" * 100]
 
 
+def test_nothing_is_asked_for_of_a_body_that_says_it_is_too_large():
+    sent = []
+
+    async def receive():
+        raise AssertionError("nobody may ask for it")
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-length", b"1001")]}
+    asyncio.run(Bodies(None, MOST)(scope, receive, send))
+
+    assert sent[0]["status"] == 413
+
+
 def test_no_more_of_a_large_body_is_asked_for_than_is_allowed():
     asked = []
 
@@ -197,8 +212,8 @@ def test_probes_are_not_counted():
 def test_an_app_refuses_who_asks_too_often_in_the_one_form(tmp_path):
     settings = ServiceSettings(root=tmp_path / "root", limits=Limits(requests_per_s=0.01, burst=1))
     with TestClient(create_app(make_service(settings))) as client:
-        client.get("/api/docs")
-        refused = client.get("/api/docs")
+        client.get("/")
+        refused = client.get("/")
 
     assert refused.status_code == 429
     assert 90 <= int(refused.headers["retry-after"]) <= 100

@@ -118,7 +118,9 @@ def check(case, world):
     for place in (case.body, case.query):
         if isinstance(place, dict) and "wait_s" in place:
             place["wait_s"] = 0  # a request may be long by wish
-    case.call_and_validate(checks=CHECKS, headers={"Host": "127.0.0.1:8000"})
+        if isinstance(place, dict) and place.get("n_suggestions") in range(3, 65):
+            place["n_suggestions"] = 2  # same
+    case.call_and_validate(checks=CHECKS, headers={"Host": "127.0.0.1:8000"}, timeout=60)
     if case.operation.path.endswith("{session_id}/control"):
         world.must("PUT", f"/api/v1/sessions/{world.ids['session_id']}/control", {"requested": "pause"})
     if (case.method, case.operation.path) == ("DELETE", "/api/v1/sessions/{session_id}"):
@@ -174,7 +176,7 @@ def test_every_body_has_an_example(app):
         taken = one.get("requestBody", {}).get("content", {}).get("application/json")
         if taken is not None and not has_example(taken, document):
             bare.append((method, path))
-    assert bare == []
+    assert "\n".join(map(" ".join, bare)) == ""
 
 
 def has_example(media, document):

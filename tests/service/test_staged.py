@@ -4,6 +4,9 @@ import threading
 
 import pytest
 
+from alchemy_async.service import minds
+from alchemy_async.service.minds import Trained
+
 STAGED = "/experiments/staged"
 NOT_A_POINT = [
     ({"T": 1.0}, "c"),
@@ -344,3 +347,23 @@ def test_a_model_that_is_not_offered_is_refused_before_anything_is_recorded(api,
     answer = api.post(f"{STAGED}/complete", {"outputs": [1]}, params=query)
 
     assert (answer.status_code, api.rows()) == (422, [])
+
+
+def test_what_training_brought_is_in_the_answer_and_a_repetition_does_not_train_again(api, monkeypatch):
+    trained = []
+
+    def train(service, session, backend, kernel):
+        trained.append((backend, kernel, len(api.rows())))
+        return Trained(True, "done", backend, kernel, figures={"rmse": 0.1, "r2": 0.9})
+
+    monkeypatch.setattr(minds, "train", train)
+    api.stage(1.0)
+    query = {"auto_train": "true", "training_backend": "botorch", "training_kernel": "RBF"}
+    key = {"Idempotency-Key": "k"}
+
+    answers = [api.did("POST", f"{STAGED}/complete", {"outputs": [1]}, params=query, headers=key) for _ in range(2)]
+
+    assert trained == [("botorch", "RBF", 1)]
+    assert answers[0] == answers[1]
+    assert answers[0]["model_trained"] is True
+    assert answers[0]["training_metrics"] == {"rmse": 0.1, "r2": 0.9, "backend": "botorch"}

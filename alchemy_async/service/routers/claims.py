@@ -30,7 +30,9 @@ from alchemy_async.service.routers.given import (
 from alchemy_async.service.routers.shapes import (
     ExperimentId,
     Inputs,
+    Labels,
     Number,
+    Priority,
     Reason,
     Try,
     Worker,
@@ -51,10 +53,7 @@ class ClaimStaged(Body):
 
     n: Annotated[int, Field(strict=True, ge=1, le=1000, description="How many at most.")] = 1
     worker: Worker = REST
-    labels: Annotated[
-        list[Annotated[str, Field(max_length=64)]],
-        Field(max_length=64, description="What the worker can do.", default_factory=list),
-    ]
+    labels: Annotated[Labels, Field(description="What the worker can do.", default_factory=list)]
     lease_s: Annotated[
         Number,
         Field(
@@ -113,7 +112,7 @@ class AmendOne(Body):
     """What is to be changed of an experiment that nobody has."""
 
     inputs: Inputs | None = None
-    priority: Annotated[Number, Field(description="The highest is run first; 0 at first.")] | None = None
+    priority: Priority | None = None
     reason: Reason | None = None
 
 

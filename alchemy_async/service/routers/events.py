@@ -23,6 +23,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from alchemy_async.errors import AlchemyError
 from alchemy_async.service import telling
 from alchemy_async.service.context import Service
+from alchemy_async.service.gate import STILL_MAY
 from alchemy_async.service.refusing import refusal_of
 from alchemy_async.service.routers.given import Said, ServiceGiven, SessionId, refusals
 from alchemy_async.service.watching import Watch
@@ -85,7 +86,7 @@ async def get_events(
     """
     if last_event_id is not None and last_event_id.isdecimal() and int(last_event_id[:20]) <= _LARGEST:
         after = int(last_event_id)
-    watch = Watch(service, session_id)
+    watch = Watch(service, session_id, request.scope[STILL_MAY])
     if "text/event-stream" in request.headers.get("accept", ""):
         await watch.begin(after)
         service.watchers.check()
@@ -112,7 +113,7 @@ async def _stream(service: Service, watch: Watch) -> AsyncIterator[bytes]:
 async def watch_session(websocket: WebSocket, session_id: SessionId, after: After = None) -> None:
     """Tell a client what happens in a session, in ALchemist's words; what it sends is read and ignored."""
     service: Service = websocket.app.state.service
-    watch = Watch(service, session_id, telling.messages)
+    watch = Watch(service, session_id, websocket.scope[STILL_MAY], telling.messages)
     with contextlib.ExitStack() as stack:
         try:
             await watch.begin(after)

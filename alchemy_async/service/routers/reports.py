@@ -133,7 +133,9 @@ def _attached(body: CompleteOne) -> list[dict[str, Any]]:
 
 
 @router.post("/fail", response_model=Reported, responses=_REFUSED)
-def fail_staged_experiment(desk: DeskGiven, experiment_id: ExperimentId, body: FailOne | None = None, key: Key = None) -> Response:
+def fail_staged_experiment(
+    desk: DeskGiven, experiment_id: ExperimentId, body: FailOne | None = None, key: Key = None
+) -> Response:
     """Report that an attempt brought no measurement; with `retryable` the experiment is offered again."""
     body = body or FailOne()
     message = body.message

@@ -73,10 +73,10 @@ class MetadataOf(Metadata):
 class MetadataWanted(Body):
     """What is to be said of a session; null and what is missing stay as they are."""
 
-    name: Name | None = None
-    description: Text | None = None
-    tags: Tags | None = None
-    author: Name | None = None
+    name: Name | None = Field(default=None, examples=["Amide coupling"])
+    description: Text | None = Field(default=None, examples=["First ligand screen"])
+    tags: Tags | None = Field(default=None, examples=[["flow", "amide"]])
+    author: Name | None = Field(default=None, examples=["R. Franklin"])
 
 
 class ModelSaid(Said):

@@ -71,6 +71,11 @@ Iteration = Annotated[
     Whole, Field(description="Number of the round that it belongs to; without one, the next.", examples=[5])
 ]
 Reason = Annotated[str, Field(max_length=2000, description="Why, for the dataset's Reason column.", examples=["qEI"])]
+Priority = Annotated[Number, Field(description="The highest is run first.", examples=[0])]
+Labels = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=64)]],
+    Field(max_length=64, description="What a worker must be able to do; those without it are not given it."),
+]
 Worker = Annotated[
     str,
     Field(

@@ -35,8 +35,10 @@ from alchemy_async.service.routers.shapes import (
     MOST_ROWS,
     Inputs,
     Iteration,
+    Labels,
     Noise,
     Output,
+    Priority,
     Reason,
     Trained,
     Whole,
@@ -61,6 +63,8 @@ class StageOne(Body):
 
     inputs: Inputs
     reason: Reason | None = None
+    priority: Priority = 0.0
+    requires: Annotated[Labels, Field(default_factory=list)]
 
 
 class StageMany(Body):
@@ -68,6 +72,8 @@ class StageMany(Body):
 
     experiments: Annotated[list[Inputs], Field(max_length=MOST_ROWS, examples=[_EXAMPLE])]
     reason: Reason | None = None
+    priority: Priority = 0.0
+    requires: Annotated[Labels, Field(default_factory=list)]
 
 
 class StagedOne(Said):
@@ -130,7 +136,7 @@ def stage_experiment(desk: DeskGiven, body: StageOne, key: Key = None) -> Respon
     """Stage one experiment."""
 
     def make(turn: Turn) -> Reply:
-        (found,) = staging.stage(turn, [Wanted(body.inputs, body.reason or "")], ("inputs",))
+        (found,) = staging.stage(turn, [_wanted(body.inputs, body)], ("inputs",))
         return Reply(
             {
                 "message": "Experiment staged successfully",
@@ -149,7 +155,7 @@ def stage_experiments(desk: DeskGiven, body: StageMany, key: Key = None) -> Resp
     """Stage experiments: all of them, or none."""
 
     def make(turn: Turn) -> Reply:
-        wanted = [Wanted(inputs, body.reason or "") for inputs in body.experiments]
+        wanted = [_wanted(inputs, body) for inputs in body.experiments]
         found = staging.stage(turn, wanted, *(("experiments", i) for i in range(len(wanted))))
         return Reply(
             {
@@ -163,6 +169,10 @@ def stage_experiments(desk: DeskGiven, body: StageMany, key: Key = None) -> Resp
         )
 
     return respond(desk.answer(make, key=key, request=text_of(key, "stage_batch", body)))
+
+
+def _wanted(inputs: dict[str, Any], body: StageOne | StageMany) -> Wanted:
+    return Wanted(inputs, body.reason or "", body.priority, requires=tuple(sorted(set(body.requires))))
 
 
 @router.get("", response_model=Staged, responses=refusals(404))
