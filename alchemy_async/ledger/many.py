@@ -98,16 +98,7 @@ class Many(Writer):
         queued = [found for found, _ in completions if found.state is State.QUEUED]
         held = [found for found, _ in completions if found.state is not State.QUEUED]
         workers = self._workers_of(held) | {found.id: worker for found in queued}
-        self._change_each(
-            "UPDATE attempts SET state = 'ended', ending = 'completed', is_listed = 1, worker = ?, instance = ?,"
-            " claimed_at = ? WHERE experiment = ? AND attempt = ? AND state = 'queued'",
-            [(worker, instance, now, found.id, found.attempt) for found in queued],
-        )
-        self._change_each(
-            "UPDATE attempts SET state = 'ended', ending = 'completed' WHERE experiment = ? AND attempt = ? AND"
-            " state = ?",
-            [(found.id, found.attempt, str(found.state)) for found in held],
-        )
+        self._end_attempts(queued, held, worker, instance)
         self._change_each(
             "UPDATE experiments SET state = 'completed', reason = coalesce(?, reason),"
             " iteration = coalesce(?, iteration) WHERE id = ? AND state = ? AND attempt = ?",
@@ -122,6 +113,20 @@ class Many(Writer):
                 events.append((now, "claimed", found.id, found.attempt, claimed))
             events.append((now, "completed", found.id, found.attempt, _completed(workers[found.id], one.outcome)))
         self._db.executemany(_EVENT, events)
+
+    def _end_attempts(
+        self, queued: Sequence[Experiment], held: Sequence[Experiment], worker: str, instance: str
+    ) -> None:
+        self._change_each(
+            "UPDATE attempts SET state = 'ended', ending = 'completed', is_listed = 1, worker = ?, instance = ?,"
+            " claimed_at = ? WHERE experiment = ? AND attempt = ? AND state = 'queued'",
+            [(worker, instance, self._now(), found.id, found.attempt) for found in queued],
+        )
+        self._change_each(
+            "UPDATE attempts SET state = 'ended', ending = 'completed' WHERE experiment = ? AND attempt = ? AND"
+            " state = ?",
+            [(found.id, found.attempt, str(found.state)) for found in held],
+        )
 
     def record_all(
         self, records: Sequence[tuple[Addition, Completion]], *, worker: str, instance: str = ""

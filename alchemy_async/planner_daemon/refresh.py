@@ -15,6 +15,7 @@ from typing import Any
 
 from alchemy_async.clock import Clock, to_wire
 from alchemy_async.config import CampaignSettings
+from alchemy_async.errors import AlchemyError
 from alchemy_async.experiment import PENDING, Experiment, State, Suggestion
 from alchemy_async.ledger import Ledger
 from alchemy_async.planner_daemon import look_ahead, opening
@@ -83,12 +84,11 @@ class Refresher:
         self._filler = opening.Filler(space, settings, seed)
         self._asked: _Asked | None = None
         self._conditioned_on: dict[str, int] = {}  # how much had been learnt when a queued id got its point
-        self._barren: dict[
-            Held, tuple[int, ...]
-        ] = {}  # what was known when there was nothing to offer, by what is held
+        self._barren: dict[Held, tuple[int, ...]] = {}  # what was known when nothing was left, by what was held
         self._holds: set[Held] = {()}  # at what the points that are wanted now are held
         self._n_failed_asks = 0
         self._not_before_s = 0.0
+        self._no_fill_before_s = 0.0
         self._has_model = bool(ledger.ask_seconds(last=1))
         self._initial: set[str] | None = None  # of the initial design, those without a result; None: not looked up yet
         self.depth = 1
@@ -137,7 +137,8 @@ class Refresher:
             if (not is_ready or is_to_fill) and n_fill > 0:
                 filled = self._fill(n_fill, need.hold)
                 need.missing -= filled
-                if not filled and not is_ready:  # a small space may have no point left before the model's first
+                may_fill = self._clock.monotonic() >= self._no_fill_before_s
+                if not filled and not is_ready and may_fill:  # a small space may have no point left so early
                     self._be_barren(need.hold, self._signature())
         if is_ready:
             self._ask(needs)
@@ -277,9 +278,16 @@ class Refresher:
     # -- filling -----------------------------------------------------------
 
     def _fill(self, n: int, hold: Mapping[str, Value]) -> int:
+        if self._clock.monotonic() < self._no_fill_before_s:
+            return 0
         history = self._ledger.history()
         pending = [point for points in self._pending(()).values() for point in points]
-        found: list[Suggestion] = self._filler.points(history, pending, n, hold)
+        try:
+            found = self._filler.points(history, pending, n, hold)
+        except AlchemyError as error:  # a rule of a person's may fail at any point
+            self._note_failure(Answer((), 0.0, str(error)))
+            self._no_fill_before_s = self._not_before_s
+            return 0
         if found:
             with self._ledger.change() as change:
                 found = found[: self._n_free_places()]  # somebody may have staged meanwhile

@@ -22,6 +22,7 @@ from alchemy_async.service.staging import REST, check_as_run, check_points, find
 from alchemy_async.service.taking import attempt_of, check_worker
 from alchemy_async.space import Point
 
+_Entry = tuple["Row", Point, int]
 HELD = (State.RUNNING, State.INTERRUPTED)
 
 
@@ -142,18 +143,9 @@ def complete_waiting(
     _check_queue(turn, len(waiting), len(measured), version)
     for i, one in enumerate(measured):
         check_measured(turn.study.objectives, one, "outputs", i)
-    listed = set(turn.ledger.listed())
-    ready: list[Experiment] = []
-    taken: list[Experiment] = []
-    for found in waiting:
-        if found.key not in listed:
-            ready.append(found)
-        elif turn.take(found.key, REST):
-            taken.append(find(turn, found.id))
-            ready.append(taken[-1])
-        else:
-            _give_back(turn, taken)
-            return f"Somebody else was faster to claim {found.id}. GET the queue again."
+    ready = _claim_all(turn, waiting)
+    if isinstance(ready, str):
+        return ready
     following = turn.change.next_iteration()
     done = []
     for found, one in zip(ready, measured, strict=True):
@@ -163,6 +155,21 @@ def complete_waiting(
         done.append((found, _completion(turn, one, None if found.reason else reason, number)))
     turn.change.complete_all(done, worker=REST)
     return waiting
+
+
+def _claim_all(turn: Turn, waiting: Sequence[Experiment]) -> list[Experiment] | str:
+    """Claim what somebody in the folder might claim; return all of them as they are then, or who was faster."""
+    listed = set(turn.ledger.listed())
+    ready: list[Experiment] = []
+    for found in waiting:
+        if found.key not in listed:
+            ready.append(found)
+        elif turn.take(found.key, REST):
+            ready.append(find(turn, found.id))
+        else:
+            _give_back(turn, [one for one in ready if one.state is State.RUNNING])
+            return f"Somebody else was faster to claim {found.id}. GET the queue again."
+    return ready
 
 
 def _completion(
@@ -233,23 +240,27 @@ def add_rows(
     entries = list(zip(rows, points, numbers, strict=True))
     done: list[Experiment] = []
     for is_item, group in groupby(entries, key=lambda entry: entry[0].experiment is not None):
-        if is_item:
-            answers = [
-                (items[str(row.experiment)], _completion(turn, row.measured, row.reason, number, point))
-                for row, point, number in group
-            ]
-            turn.change.complete_all(answers, worker=worker)
-            done += [find(turn, found.id) for found, _ in answers]
-        else:
-            done += turn.change.record_all(
-                [
-                    (Addition(point, RECORDED, row.reason or "", pinned=True, iteration=number),
-                     _completion(turn, row.measured, None, number))
-                    for row, point, number in group
-                ],
-                worker=worker,
-            )  # fmt: skip
+        done += _answer(turn, list(group), items, worker) if is_item else _record(turn, list(group), worker)
     return done
+
+
+def _answer(turn: Turn, entries: Sequence[_Entry], items: Mapping[str, Experiment], worker: str) -> list[Experiment]:
+    """Complete experiments with what was measured of them."""
+    answers = [
+        (items[str(row.experiment)], _completion(turn, row.measured, row.reason, number, point))
+        for row, point, number in entries
+    ]
+    turn.change.complete_all(answers, worker=worker)
+    return [find(turn, found.id) for found, _ in answers]
+
+
+def _record(turn: Turn, entries: Sequence[_Entry], worker: str) -> list[Experiment]:
+    """Record measurements of inputs that were never staged."""
+    records = []
+    for row, point, number in entries:
+        addition = Addition(point, RECORDED, row.reason or "", pinned=True, iteration=number)
+        records.append((addition, _completion(turn, row.measured, None, number)))
+    return turn.change.record_all(records, worker=worker)
 
 
 def _points(turn: Turn, rows: Sequence[Row], places: Sequence[tuple[str | int, ...]]) -> list[Point]:

@@ -153,21 +153,54 @@ def test_points_that_are_suggested_or_designed_can_be_staged_as_they_are(session
     assert len(staged) == 6
 
 
-def test_a_report_is_repeated_over_a_restart_of_the_server_and_counts_once(client, server, session, monkeypatch):
+@pytest.fixture
+def losing(monkeypatch):
+    """Have a session lose the next answer; something may happen before the request is repeated."""
+
+    def lose(session, then=lambda: None):
+        once, n_lost = session._transport._once, []
+
+        def lose_the_first_answer(*request):
+            answer = once(*request)
+            if n_lost:
+                return answer
+            n_lost.append(1)
+            then()
+            raise UnreachableError("the answer was lost")
+
+        monkeypatch.setattr(session._transport, "_once", lose_the_first_answer)
+
+    return lose
+
+
+def test_what_is_staged_is_staged_once_though_the_answer_was_lost(session, losing):
+    losing(session)
+
+    staged = session.stage({"x": 0.5, "kind": "a"})
+
+    assert session.staged().ids == (staged.id,)
+
+
+def test_what_is_claimed_is_claimed_once_though_the_answer_was_lost(session, losing):
+    session.stage_all(points(2))
+    losing(session)
+
+    (taken,) = session.claim("robot-1")
+
+    assert len(session.staged().ids) == 1
+    assert taken.id not in session.staged().ids
+
+
+@pytest.mark.fault(7)
+def test_a_report_is_repeated_over_a_restart_of_the_server_and_counts_once(server, session, losing):
     session.stage_all(points(1))
     (taken,) = session.claim("robot-1")
-    once, n_lost = session._transport._once, []
 
-    def lose_the_first_answer(*request):
-        answer = once(*request)
-        if n_lost:
-            return answer
-        n_lost.append(1)
+    def restart():
         server.kill()
         server.start()
-        raise UnreachableError("the answer was lost")
 
-    monkeypatch.setattr(session._transport, "_once", lose_the_first_answer)
+    losing(session, restart)
 
     assert session.complete(taken, 0.5).recorded == "counted"
     assert session.state()["n_experiments"] == 1

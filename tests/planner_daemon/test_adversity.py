@@ -192,3 +192,25 @@ def test_an_entry_that_can_not_be_moved_to_the_rejected_is_told_once_and_holds_n
 
     assert caplog.text.count("Take it away by hand") == 1
     assert [event["kind"] for event in here.ledger.events()].count("rejected") == 1
+
+
+def test_a_rule_that_fails_at_a_point_is_told_and_asked_again_and_ends_nothing(lab, tmp_path, caplog):
+    switch = tmp_path / "broken"
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "fragile_rule.py").write_text(
+        f"from pathlib import Path\n\n\ndef is_possible(x):\n    if Path({str(switch)!r}).exists():\n"
+        "        raise ValueError('the table of solubilities is gone')\n    return True\n"
+    )
+    here = lab(budget='experiments = 6\n\n[[constraints]]\nfunction = "fragile_rule:is_possible"', n_initial=2)
+    worker = here.worker()
+    here.step()
+    switch.touch()
+    offers = [here.claim(worker)]
+    here.report(worker, offers[0])
+
+    assert here.step(times=3) is None, "the campaign goes on"
+    assert "the table of solubilities is gone" in caplog.text
+    switch.unlink()
+    here.step(times=2, seconds=2.0)
+
+    assert here.ids(State.QUEUED), "points are offered again"

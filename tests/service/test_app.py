@@ -101,6 +101,7 @@ def test_a_refused_method_says_which_are_allowed(client):
         (b'{"name": ', "JSON"),
         (b"[1, 2]", "object"),
         ('{"name": "x"}'.encode("utf-16"), "UTF-8"),
+        (b'{"tags": [' + b"1.5, " * 100_000 + b"NaN]}", "NaN"),
     ],
 )
 def test_a_body_that_is_not_strict_json_is_refused_with_what_is_wrong(client, body, said):

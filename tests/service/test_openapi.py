@@ -179,14 +179,17 @@ def test_every_body_has_an_example(app):
     assert "\n".join(map(" ".join, bare)) == ""
 
 
-def has_example(media, document):
-    schema = media.get("schema", {})
-    if "$ref" in schema:
-        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-    each = [schema, *schema.get("anyOf", ()), *schema.get("oneOf", ())]
-    each += [document["components"]["schemas"][one["$ref"].rpartition("/")[2]] for one in each if "$ref" in one]
-    fields = [field for one in each for field in one.get("properties", {}).values()]
-    return any(key in place for place in (media, *each, *fields) for key in ("example", "examples"))
+def has_example(node, document):
+    """Look for an example anywhere in a body's schema."""
+    if isinstance(node, list):
+        return any(has_example(one, document) for one in node)
+    if not isinstance(node, dict):
+        return False
+    if {"example", "examples"} & node.keys():
+        return True
+    if "$ref" in node:
+        return has_example(document["components"]["schemas"][node["$ref"].rpartition("/")[2]], document)
+    return any(has_example(one, document) for one in node.values())
 
 
 def test_an_unknown_session_is_refused_by_every_operation(app, world):

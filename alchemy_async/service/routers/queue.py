@@ -11,20 +11,18 @@ purged stay in the ledger and can still be asked for by id.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from alchemy_async.experiment import PENDING, Failure, Outcome, State, Status
-from alchemy_async.ledger import Item, Ledger
-from alchemy_async.service import recording, staging, taking
+from alchemy_async.experiment import Failure, Outcome, State, Status
+from alchemy_async.ledger import Item
+from alchemy_async.service import items, recording, staging, taking
 from alchemy_async.service.changing import labels_of
 from alchemy_async.service.desk import Reply, Turn
-from alchemy_async.service.measures import Measured, check_measured, noise_of
-from alchemy_async.service.problems import ConflictError, ServiceError, UnknownError
+from alchemy_async.service.measures import Measured, check_measured
+from alchemy_async.service.problems import ConflictError, ServiceError
 from alchemy_async.service.recording import Row
 from alchemy_async.service.routers.given import (
     Body,
@@ -51,15 +49,7 @@ from alchemy_async.service.staging import REST, Wanted
 
 router = APIRouter(tags=["queue"], prefix="/sessions/{session_id}/experiments")
 
-MOST_ENDED = 200  # of what has ended, that an answer lists if nobody asks for more
 _LEASE_S = taking.MOST_LEASE_S  # of what a person starts by hand: nobody beats for it
-_PURGED = "queue_purged"  # of the ledger's meta: the last outcome, and how many were done and failed, at the purge
-_STATUS = {
-    State.QUEUED: "pending",
-    State.RUNNING: "running",
-    State.INTERRUPTED: "running",
-    State.COMPLETED: "done",
-}
 
 
 class QueueOne(Body):
@@ -144,7 +134,7 @@ def queue_experiments(desk: DeskGiven, body: QueueMany, key: Key = None) -> Resp
     def make(turn: Turn) -> Reply:
         wanted = [Wanted(one.inputs, one.reason or "") for one in body.items]
         staging.stage(turn, wanted, *(("items", i, "inputs") for i in range(len(wanted))))
-        return Reply(_queue(turn.ledger))
+        return Reply(items.queue(turn.ledger))
 
     return respond(desk.answer(make, key=key, request=text_of(key, "queue", body)))
 
@@ -155,11 +145,11 @@ def get_queue(
     status: Annotated[
         str | None, Query(max_length=20, description="pending, running, done or failed: only these.")
     ] = None,
-    limit: Ended = MOST_ENDED,
+    limit: Ended = items.MOST_ENDED,
 ) -> Response:
     """Return the queue: all that is pending or running, and what ended among the last ``limit`` results."""
     with desk.look() as ledger:
-        return respond(Reply(_queue(ledger, status, limit)))
+        return respond(Reply(items.queue(ledger, status, limit)))
 
 
 @router.post("/queue/purge", response_model=Purged, responses=refusals(404))
@@ -167,12 +157,7 @@ def purge_queue(desk: DeskGiven, key: Key = None) -> Response:
     """List what has ended no more; the dataset keeps it."""
 
     def make(turn: Turn) -> Reply:
-        before, (n_done, n_failed) = _purged(turn.ledger), turn.ledger.n_ended()
-        mark = {"outcome": turn.ledger.last_measurement(), "done": n_done, "failed": n_failed}
-        turn.change.set_meta(**{_PURGED: json.dumps(mark)})
-        n_purged = n_done + n_failed - before["done"] - before["failed"]
-        turn.change.note("purged", n=n_purged)
-        return Reply({"message": "Terminal items purged", "n_purged": n_purged})
+        return Reply({"message": "Terminal items purged", "n_purged": items.purge(turn)})
 
     return respond(desk.answer(make, key=key, request=text_of(key, "purge")))
 
@@ -181,7 +166,7 @@ def purge_queue(desk: DeskGiven, key: Key = None) -> Response:
 def get_queue_item(desk: DeskGiven, experiment_id: ExperimentId) -> Response:
     """Return one item."""
     with desk.look() as ledger:
-        return respond(Reply(_item_of(ledger, experiment_id)))
+        return respond(Reply(items.body_of(ledger, experiment_id)))
 
 
 @router.delete("/queue/{experiment_id}", response_model=Queue, responses=refusals(404, 409))
@@ -191,7 +176,7 @@ def delete_queue_item(desk: DeskGiven, experiment_id: ExperimentId, key: Key = N
     def make(turn: Turn) -> Reply:
         _expect(turn, experiment_id, "deleted", State.QUEUED)
         staging.cancel(turn, experiment_id)
-        return Reply(_queue(turn.ledger))
+        return Reply(items.queue(turn.ledger))
 
     return respond(desk.answer(make, key=key, request=text_of(key, "delete_item", id=experiment_id)))
 
@@ -204,7 +189,7 @@ def start_queue_item(desk: DeskGiven, experiment_id: ExperimentId, key: Key = No
         found = _expect(turn, experiment_id, "started", State.QUEUED)
         if not turn.take(staging.find(turn, found.id).key, REST, lease_s=_LEASE_S):
             return _faster(found.id)
-        return Reply(_item_of(turn.ledger, found.id))
+        return Reply(items.body_of(turn.ledger, found.id))
 
     return respond(desk.answer(make, key=key, request=text_of(key, "start_item", id=experiment_id)))
 
@@ -227,7 +212,7 @@ def complete_queue_item(
         actual = found.parameters if body.actual_inputs is None else body.actual_inputs
         row = Row(actual, measured, None, body.iteration, found.id)
         recording.add_rows(turn, [row], ())
-        return Reply(_item_of(turn.ledger, found.id))
+        return Reply(items.body_of(turn.ledger, found.id))
 
     text = text_of(key, "complete_item", body, id=experiment_id, training=training)
     reply = session.desk.answer(make, key=key, request=text)
@@ -242,7 +227,7 @@ def fail_queue_item(desk: DeskGiven, experiment_id: ExperimentId, body: FailItem
         found = _expect(turn, experiment_id, "failed", State.QUEUED, State.RUNNING, State.INTERRUPTED)
         outcome = Outcome(Status.FAILED, turn.now, turn.now, error=Failure("error", body.error))
         recording.report(turn, found.id, outcome)
-        return Reply(_item_of(turn.ledger, found.id))
+        return Reply(items.body_of(turn.ledger, found.id))
 
     return respond(desk.answer(make, key=key, request=text_of(key, "fail_item", body, id=experiment_id)))
 
@@ -254,16 +239,9 @@ def _expect(turn: Turn, name: str, wanted: str, *states: State) -> Item:
         UnknownError: If there is none.
         ConflictError: If it is in another.
     """
-    found = _find(turn.ledger, name)
+    found = items.find(turn.ledger, name)
     if found.state not in states:
-        raise ConflictError(f"Item {found.id} is {_status(found)} ({found.state}) and can't be {wanted}.")
-    return found
-
-
-def _find(ledger: Ledger, name: str) -> Item:
-    found = ledger.item(name)
-    if found is None:
-        raise UnknownError(f"Unknown queue item: {name[:80]!r}. GET /experiments/queue lists all.")
+        raise ConflictError(f"Item {found.id} is {items.status_of(found)} ({found.state}) and can't be {wanted}.")
     return found
 
 
@@ -301,62 +279,3 @@ def _measured(turn: Turn, body: CompleteItem) -> Measured:
     )
     check_measured(objectives, measured, "outputs")
     return measured
-
-
-def _purged(ledger: Ledger) -> dict[str, int]:
-    mark: dict[str, int] = json.loads(ledger.meta(_PURGED) or '{"outcome": 0, "done": 0, "failed": 0}')
-    return mark
-
-
-def _queue(ledger: Ledger, status: str | None = None, limit: int = MOST_ENDED) -> dict[str, Any]:
-    purged, tally, (n_done, n_failed) = _purged(ledger), ledger.tally(), ledger.n_ended()
-    wants_open, wants_ended = status in (None, "pending", "running"), status in (None, "done", "failed")
-    items: list[Item] = ledger.open_items() if wants_open else []
-    if wants_ended and limit:
-        items += ledger.ended_items(limit, after=purged["outcome"])
-    items.sort(key=lambda item: item.number)
-    return {
-        "items": _bodies([item for item in items if status in (None, _status(item))]),
-        "n_pending": tally["queued"],
-        "n_running": tally["running"] + tally["interrupted"],
-        "n_done": n_done - purged["done"],
-        "n_failed": n_failed - purged["failed"],
-    }
-
-
-def _status(item: Item) -> str:
-    return _STATUS.get(item.state, "failed")
-
-
-def _item_of(ledger: Ledger, name: str) -> dict[str, Any]:
-    return _bodies([_find(ledger, name)])[0]
-
-
-def _bodies(items: Sequence[Item]) -> list[dict[str, Any]]:
-    """Return items as clients know them; of what is open, an attempt that failed before says nothing."""
-    return [
-        {
-            "id": item.id,
-            "inputs": dict(item.parameters),
-            "reason": item.reason or None,
-            "status": _status(item),
-            "output": _single(item.values),
-            "noise": _single(noise_of(item.values, item.sems, item.metadata)),
-            "error": None if item.state in PENDING else item.error or None,
-            "dataset_ref": item.outcome if item.state is State.COMPLETED else None,
-            "staged_at": item.added_at,
-            "started_at": item.claimed_at,
-            "completed_at": None if item.state in PENDING else item.recorded_at,
-            "plot": None,
-            "state": str(item.state),
-            "attempt": item.attempt,
-            "worker": item.worker or None,
-        }
-        for item in items
-    ]
-
-
-def _single(numbers: dict[str, float]) -> Any:  # noqa: ANN401 - a number or several by name, as JSON has it
-    if not numbers:
-        return None
-    return next(iter(numbers.values())) if len(numbers) == 1 else numbers
