@@ -116,6 +116,8 @@ class Wishes(Writer):
             "UPDATE experiments SET reason = coalesce(?, reason), iteration = coalesce(?, iteration) WHERE id = ?",
             (reason, iteration, experiment),
         )
+        said = {"reason": reason, "iteration": iteration}
+        self.note("annotated", found.key, **{name: value for name, value in said.items() if value is not None})
 
     def next_iteration(self) -> int:
         """Return the iteration that follows the largest one so far; 0 at first."""

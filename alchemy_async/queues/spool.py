@@ -7,6 +7,7 @@ Never: removes a result that nobody acknowledged, or lets two processes write on
     spool/<campaign>/worker_result_<worker>_<experiment>.<attempt>.json    waits to be acknowledged
     spool/refused/<name> + <name>.reason.txt                               the server will never take it
     spool/in_use/<worker>                                                  its process has not said goodbye
+    spool/settings-<session>.json                                          what the server said at the last start
     spool/.staging/                                                        half-written
 """
 

@@ -104,7 +104,7 @@ class Backups:
         if folder is None or not (folder / _NOTE).is_file():
             raise UnknownError(f"There is no backup of session {session_id[:80]!r}. GET /recovery/list lists all.")
         note = files.parse_json(files.read_file(folder / _NOTE))
-        session = self._sessions.adopt(lambda fresh: self._take(folder, fresh))
+        session = self._sessions.make(lambda fresh: self._take(folder, fresh))
         with contextlib.suppress(OSError):  # the session is there; its backup under the old name is no harm
             folder.rename(self._root / session.id)
             self._note(self._root / session.id, session.id, note)

@@ -195,7 +195,7 @@ class Daemons:
         now = self._clock.monotonic()
         if care.child is not None and care.child.code is not None:
             self._bury(care, care.child)
-        if care.child is None and not care.is_wanted and now > care.attended_s + FORGET_S:
+        if care.child is None and not care.is_wanted and now > max(care.attended_s, care.paused_s) + FORGET_S:
             with self._changed:
                 self._cares.pop(care.session_id, None)
             return

@@ -8,6 +8,7 @@ Never: lets the ledger say another study than the file, or follows a file that a
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import weakref
 from collections.abc import Callable
@@ -23,8 +24,10 @@ from alchemy_async.service.changing import follow
 from alchemy_async.service.desk import Desk
 from alchemy_async.service.feed import Feed
 from alchemy_async.service.fitting import check_fits, studied
-from alchemy_async.service.problems import ConflictError
-from alchemy_async.service.study import Study, read_study, stamp_of
+from alchemy_async.service.problems import ConflictError, UnavailableError
+from alchemy_async.service.study import Stamp, Study, read_study, stamp_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -34,6 +37,8 @@ class Session:
     id: str
     desk: Desk
     feed: Feed
+    problem: str | None = None  # why campaign.toml, as it is now, is not followed
+    refused: Stamp | None = None
 
     @property
     def is_planned(self) -> bool:
@@ -51,7 +56,7 @@ def open_session(session_id: str, folder: Path, clock: Clock, instance: str) -> 
         instance: Random text, unique to this server process.
 
     Raises:
-        ConflictError: If its campaign.toml can't be used, or its ledger does not fit it.
+        UnavailableError: If its campaign.toml can't be used, or its ledger does not fit it.
         LedgerError: If the ledger can't be read.
     """
     study = read_study(folder)
@@ -101,19 +106,19 @@ def _heal(ledger: Ledger, study: Study) -> None:
     """Bring a ledger to a campaign.toml that was changed beside it.
 
     Raises:
-        ConflictError: If what was done does not fit, or a planner runs that has read the file as it was.
+        UnavailableError: If what was done does not fit, or a planner runs that has read the file as it was.
     """
     if ledger.meta("name") != study.name:
-        raise ConflictError(
+        raise UnavailableError(
             f"campaign.toml calls this campaign {study.name!r}, and its ledger {ledger.meta('name')!r}. A person has "
             "to put the name back."
         )
     if locks.holder(planner_lock(study.ledger_path)) is not None:
-        raise ConflictError("campaign.toml was changed while a planner runs that has read it. Stop the planner first.")
+        raise UnavailableError("campaign.toml was changed while a planner runs that has read it. Stop the planner.")
     try:
         check_fits(ledger, study)
     except ConflictError as error:
-        raise ConflictError(f"campaign.toml was changed, and does not fit what was done. {error}") from error
+        raise UnavailableError(f"campaign.toml was changed, and does not fit what was done. {error}") from error
     with ledger.change() as change:
         follow(change, study)
 
@@ -121,25 +126,32 @@ def _heal(ledger: Ledger, study: Study) -> None:
 def keep_up(session: Session) -> None:
     """Take note of a campaign.toml that somebody has written since it was read.
 
-    As long as a planner runs that has read it as it was, so it stays.
+    A file that can't be followed is left alone, and `Session.problem` says why: whoever measures meanwhile must be
+    able to report. As long as a planner runs that has read it as it was, so it stays.
 
     Raises:
         FileNotFoundError: If it is gone.
-        ConflictError: If it can't be used, or what was done does not fit.
     """
     desk = session.desk
-    if stamp_of(desk.folder) == desk.study.stamp:
+    stamp = stamp_of(desk.folder)
+    if stamp in (desk.study.stamp, session.refused):
         return
     with desk.look() as ledger:
         if stamp_of(desk.folder) == desk.study.stamp:  # this server wrote it meanwhile
+            session.problem = None
             return
-        found = read_study(desk.folder)
-        if json.loads(json.dumps(found.as_study())) != studied(ledger):
-            if session.is_planned:
-                return
-            _heal(ledger, found)
+        try:
+            found = read_study(desk.folder)
+            if json.loads(json.dumps(found.as_study())) != studied(ledger):
+                if session.is_planned:
+                    return
+                _heal(ledger, found)
+        except UnavailableError as error:
+            session.problem, session.refused = str(error), stamp
+            log.warning("session=%s goes on with campaign.toml as it was: %s", session.id, error)
+            return
         _set_limits(ledger, found)
-        desk.study = found
+        desk.study, session.problem = found, None
 
 
 def _set_limits(ledger: Ledger, study: Study) -> None:

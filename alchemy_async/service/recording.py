@@ -240,7 +240,8 @@ def add_rows(
     entries = list(zip(rows, points, numbers, strict=True))
     done: list[Experiment] = []
     for is_item, group in groupby(entries, key=lambda entry: entry[0].experiment is not None):
-        done += _answer(turn, list(group), items, worker) if is_item else _record(turn, list(group), worker)
+        together = list(group)
+        done += _answer(turn, together, items, worker) if is_item else _record(turn, together, worker)
     return done
 
 

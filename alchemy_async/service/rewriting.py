@@ -71,17 +71,15 @@ def _sync(table: Tables, wanted: Mapping[str, Any]) -> None:
             continue
         elif isinstance(value, Mapping) and isinstance(present, MutableMapping):
             _sync(present, value)
-        elif isinstance(present, AoT) and _is_tables(value):
-            _sync_tables(present, value)
-        else:
+        elif not (isinstance(present, AoT) and _is_tables(value) and _sync_tables(present, value)):
             table[key] = _item(value, is_top=isinstance(present, (AoT, Table)))
 
 
-def _sync_tables(tables: AoT, wanted: Sequence[Mapping[str, Any]]) -> None:
+def _sync_tables(tables: AoT, wanted: Sequence[Mapping[str, Any]]) -> bool:
     """Make the tables ``[[like these]]`` say what is wanted; one is known by its name, or by all it says.
 
-    Raises:
-        ValueError: If they would have to change places.
+    Returns:
+        False if they would have to change places, which they can't.
     """
     present = [_key(table.unwrap()) for table in tables]
     keys = [_key(table) for table in wanted]
@@ -89,13 +87,14 @@ def _sync_tables(tables: AoT, wanted: Sequence[Mapping[str, Any]]) -> None:
         if present[i] not in keys:
             del tables[i], present[i]
     if present != keys[: len(present)]:
-        raise ValueError("tables that change places can't be edited where they are")
+        return False
     for table, value in zip(list(tables), wanted, strict=False):
         _sync(table, value)
     for value in wanted[len(present) :]:
         added = _table(value)
         added.trivia.indent = "\n"  # an empty line before it
         tables.append(added)
+    return True
 
 
 def _key(table: Mapping[str, Any]) -> object:

@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import threading
+import time
 import uuid
 import weakref
 from collections import OrderedDict
@@ -33,6 +34,7 @@ MOST_SESSIONS = 10_000
 DELETED = ".deleted"
 _NEW = ".new-"
 _GATES = 64
+_ABANDONED_S = 3600.0  # no session takes that long to be made
 
 
 class Sessions:
@@ -56,6 +58,7 @@ class Sessions:
         self._gates = [threading.RLock() for _ in range(_GATES)]  # so that one slow disk holds up one session
         self._open: OrderedDict[str, Session] = OrderedDict()
         self._alive: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
+        self._sweep()
 
     def ids(self) -> list[str]:
         """Return the ids of all sessions."""
@@ -67,7 +70,7 @@ class Sessions:
 
         Raises:
             SessionNotFoundError: If there is none of that id.
-            ConflictError: If its campaign.toml can't be used, or does not fit what was done.
+            UnavailableError: If its campaign.toml can't be used, or does not fit what was done.
             LedgerError: If its ledger can't be read.
         """
         found = self._find(session_id)
@@ -113,9 +116,9 @@ class Sessions:
             TooMuchError: If there are too many sessions.
         """
         said = {"name": name, "description": description, "tags": list(tags), "author": author}
-        return self.adopt(lambda folder: begin(folder, said, objectives, self.clock))
+        return self.make(lambda folder: begin(folder, said, objectives, self.clock))
 
-    def adopt(self, make: Callable[[Path], None]) -> Session:
+    def make(self, fill: Callable[[Path], None]) -> Session:
         """Let a function make a session in an empty folder; there is all of it, or none.
 
         Raises:
@@ -129,7 +132,7 @@ class Sessions:
         fresh = self.root / f"{_NEW}{session_id}"
         fresh.mkdir()
         try:
-            make(fresh)
+            fill(fresh)
             files.fsync_folder(fresh)
             fresh.rename(self.root / session_id)
         except BaseException:
@@ -157,7 +160,10 @@ class Sessions:
             session = self.session(session_id)
             with session.desk.look() as ledger:
                 if session.is_planned:
-                    raise ConflictError("A planner runs on this session. Stop it first: PUT /control with `pause`.")
+                    raise ConflictError(
+                        "A planner runs on this session. Pause it first with PUT /control, or say force=true; one that "
+                        "was started by hand can only be stopped by hand."
+                    )
                 _check_idle(ledger, force=force)
                 aside = self.root / DELETED / f"{session_id}-{self.clock.now():%Y%m%dT%H%M%S%fZ}"
                 aside.parent.mkdir(exist_ok=True)
@@ -199,6 +205,12 @@ class Sessions:
             return found
         with self._gate(session_id):
             return open_session(session_id, self.folder(session_id), self.clock, self._instance)
+
+    def _sweep(self) -> None:
+        """Take away what a server that was killed had begun to make."""
+        for path in self.root.glob(f"{_NEW}*"):
+            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _gate(self, session_id: str) -> threading.RLock:
         return self._gates[hash(session_id) % _GATES]

@@ -19,7 +19,7 @@ from alchemy_async import files
 from alchemy_async.config import CampaignSettings, check_campaign
 from alchemy_async.errors import SettingsError
 from alchemy_async.experiment import Objective
-from alchemy_async.service.problems import ConflictError, NoVariablesError
+from alchemy_async.service.problems import NoVariablesError, UnavailableError
 from alchemy_async.service.rewriting import rewrite
 from alchemy_async.space import Space
 
@@ -101,7 +101,7 @@ def read_study(folder: Path) -> Study:
     """Read what the campaign.toml of a session says.
 
     Raises:
-        ConflictError: If it can't be read, or has mistakes other than that there is no variable yet.
+        UnavailableError: If it can't be read, or has mistakes other than that there is no variable yet.
     """
     path = Path(os.path.realpath(folder / FILE))  # a link to the file is as good as a file
     try:
@@ -109,10 +109,10 @@ def read_study(folder: Path) -> Study:
         text = files.read_file(path, limit=MOST_BYTES).decode("utf-8-sig")
         return make_study(tomllib.loads(text), folder, text=text, stamp=stamp)
     except SettingsError as error:
-        raise ConflictError(f"This session can't be used as it is: {error}\nA person has to mend the file.") from error
+        raise UnavailableError(f"This session can't be used: its {error}\nA person has to mend the file.") from error
     except (OSError, ValueError, RecursionError) as error:
         what = error.strerror if isinstance(error, OSError) else str(error)[:200]
-        raise ConflictError(
+        raise UnavailableError(
             f"This session can't be used: its campaign.toml can't be read ({what}). A person has to mend the file."
         ) from error
 

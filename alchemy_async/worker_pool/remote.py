@@ -2,11 +2,13 @@
 
 In:    a server; a local folder that may hold workers.toml.
 Out:   checked settings of the session, with this machine's workers where the folder names them.
-Never: gives up on a server that does not answer yet: an instrument's computer may start first.
+Never: gives up on a server that does not answer yet, or leaves an instrument in use until it does: what it said
+       at the last start is kept in the folder, and good enough to make an instrument safe.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import tomllib
@@ -16,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from alchemy_async import files
 from alchemy_async.client.problems import RefusedError, UnreachableError
+from alchemy_async.client.transport import part
 from alchemy_async.errors import FolderError, Mistake, SettingsError
+from alchemy_async.queues.spool import FOLDER
 from alchemy_async.worker_pool.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -31,7 +35,9 @@ log = logging.getLogger(__name__)
 
 
 def load_session(server: Server, folder: Path, *, sleep: Callable[[float], None] = time.sleep) -> CampaignSettings:
-    """Return the settings of a session, as far as workers need them; wait until its server answers.
+    """Return the settings of a session, as far as workers need them.
+
+    Where its server does not answer, they are those of the last start here; if there was none, it is waited for.
 
     Args:
         server: Where the session is.
@@ -50,20 +56,25 @@ def load_session(server: Server, folder: Path, *, sleep: Callable[[float], None]
     if not folder.is_dir():
         raise FolderError(f"{folder} is not a folder. Make it: drivers, logs and results that wait are kept there.")
     workers = _own_workers(folder)
-    document = _ask(server, sleep)
+    document = _ask(server, folder, sleep)
     source = f"session {server.session} of {server.url}"
     if workers is not None:
         document, source = document | {"workers": workers}, str(folder / WORKERS)
     return check_campaign(document, source=source).in_folder(folder)
 
 
-def _ask(server: Server, sleep: Callable[[float], None]) -> dict[str, Any]:
+def _ask(server: Server, folder: Path, sleep: Callable[[float], None]) -> dict[str, Any]:
     transport, again, is_told = server.transport(timeout_s=10.0), Backoff(most_s=AGAIN_S), False
     while True:
         try:
             said: dict[str, Any] = transport.call("GET", server.path("settings"))["settings"]
+            _keep(_kept(folder, server), said)
             return said
         except UnreachableError as error:
+            known = _read(_kept(folder, server))
+            if known is not None:
+                log.warning("%s Its settings of the last start are taken.", error)
+                return known
             if not is_told:
                 log.warning("%s Waiting for it; Ctrl-C ends this.", error)
             is_told = True
@@ -75,6 +86,23 @@ def _ask(server: Server, sleep: Callable[[float], None]) -> dict[str, Any]:
                 kind=error.kind,
             ) from error
         sleep(again.failed())
+
+
+def _kept(folder: Path, server: Server) -> Path:
+    return folder / FOLDER / f"settings-{part(server.session)}.json"
+
+
+def _keep(path: Path, document: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # the server will say it again
+        path.parent.mkdir(exist_ok=True)
+        files.publish_over(path.with_suffix(".new"), path, files.dump_json(document), durable=True)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return files.parse_json(files.read_file(path))
+    except (OSError, ValueError):
+        return None
 
 
 def _own_workers(folder: Path) -> list[Any] | None:

@@ -64,6 +64,7 @@ def test_reason_and_iteration_are_set_each_by_itself_until_the_end(bench, ledger
     bench.do("annotate", first.experiment, iteration=3)
 
     assert (ledger.experiment("e0001").reason, ledger.experiment("e0001").iteration) == ("why", 3)
+    assert [event["details"] for event in ledger.events()[-2:]] == [{"reason": "why"}, {"iteration": 3}]
     bench.report(first)
     with pytest.raises(IllegalTransitionError, match="stays as it is"):
         bench.do("annotate", first.experiment, reason="other")

@@ -10,7 +10,7 @@ from alchemy_async.service.thinking import Pool
 
 @pytest.fixture(scope="module")
 def pool():
-    made = Pool(1)
+    made = Pool(1, loads=False)
     yield made
     made.close()
 

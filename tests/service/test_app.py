@@ -68,7 +68,7 @@ def is_of_the_one_form(answer):
     ],
 )
 def test_what_is_not_there_is_refused_in_the_one_form(client, method, path, status):
-    answer = client.request(method, path)
+    answer = client.request(method, path, follow_redirects=False)
 
     assert answer.status_code == status
     if method != "HEAD":

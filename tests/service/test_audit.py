@@ -115,6 +115,8 @@ def test_changes_of_configuration_are_listed(api):
 
 def test_the_document_for_people_has_space_data_and_decisions(api):
     api.did("POST", "/experiments", {"inputs": {"T": 1.0, "c": "A"}, "output": 2.5, "reason": "a|b"})
+    api.did("POST", "/experiments", {"inputs": {"T": 2.0, "c": "A"}, "output": 77.7})
+    api.did("PATCH", "/experiments/e0002/observation", {"outlier": True, "why": "clogged"})
     api.did("POST", f"{AUDIT}/lock", {"lock_type": "data", "notes": "# so be it"})
 
     answer = api.get(f"{AUDIT}/export")
@@ -123,5 +125,6 @@ def test_the_document_for_people_has_space_data_and_decisions(api):
     assert answer.headers["content-disposition"] == 'attachment; filename="audit_log_s1.md"'
     assert "- **T** (continuous): a number from 0 to 10" in answer.text
     assert "| 0 | a\\|b | 1.0 | A | 2.5 |" in answer.text
+    assert "| 77.7 |" not in answer.text
     assert "### data\\_locked" in answer.text
     assert "\\# so be it" in answer.text

@@ -47,13 +47,15 @@ def test_where_nothing_waits_nothing_is_handed_out(api):
 
 
 def test_an_experiment_goes_only_to_a_worker_with_its_labels(api):
-    api.stage(1.0, requires=["uv", "furnace"])
+    api.stage(1.0, requires=["uv", "furnace"], priority=9)
+    api.stage(2.0)
 
-    without = api.did("POST", f"{STAGED}/claim", {"labels": ["furnace"]})
-    with_them = api.did("POST", f"{STAGED}/claim", {"labels": ["uv", "furnace", "xrd"]})
+    without = api.did("POST", f"{STAGED}/claim", {"labels": ["furnace"], "n": 2})
+    in_vain = api.did("POST", f"{STAGED}/claim", {"labels": ["furnace"], "n": 2})
+    with_them = api.did("POST", f"{STAGED}/claim", {"labels": ["uv", "furnace", "xrd"], "n": 2})
 
-    assert without["n_claimed"] == 0
-    assert with_them["experiments"][0]["requires"] == ["furnace", "uv"]
+    assert ([one["id"] for one in without["experiments"]], in_vain["n_claimed"]) == (["e0002"], 0)
+    assert [(one["id"], one["requires"]) for one in with_them["experiments"]] == [("e0001", ["furnace", "uv"])]
 
 
 @pytest.mark.parametrize("wanted", ["paused", "draining"])

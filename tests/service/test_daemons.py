@@ -284,3 +284,16 @@ def test_a_session_whose_daemon_is_ended_for_good_is_left_alone(daemons, folder)
 
     assert not is_planned(folder)
     assert daemons.standing("s1") is None
+
+
+def test_somebody_who_plans_by_hand_where_the_server_only_served_gets_suggestions(daemons, folder):
+    daemons.attend("s1", begins=True)
+    until(lambda: queue(folder), within_s=30)
+    daemons.close()
+
+    by_hand = subprocess.Popen([sys.executable, "-m", "alchemy_async", "plan", str(folder)], stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: "initial" in offers(folder), within_s=30)
+    finally:
+        by_hand.terminate()
+        by_hand.wait()

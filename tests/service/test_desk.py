@@ -91,6 +91,13 @@ def test_what_failed_under_a_key_can_be_tried_again_under_it(api):
     assert api.desk.answer(lambda _: Reply({"ok": True}), key="k", request="r").body == {"ok": True}
 
 
+def test_an_answer_that_says_nothing_yet_is_not_kept(api):
+    first = api.desk.answer(lambda _: Reply({"n": 0}, is_kept=False), key="k", request="r")
+    second = api.desk.answer(lambda _: Reply({"n": 1}), key="k", request="r")
+
+    assert (first.body, second.body) == ({"n": 0}, {"n": 1})
+
+
 def test_answers_are_forgotten_after_a_week(api, monkeypatch):
     monkeypatch.setattr("alchemy_async.service.desk._FORGET_EVERY", 1)
     api.desk.answer(lambda _: Reply({"n": 1}), key="k", request="r")

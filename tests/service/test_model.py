@@ -24,7 +24,7 @@ def begun(api, n=8, output=yields):
 
 
 def test_a_model_is_trained_and_says_how_well_it_predicts(api):
-    begun(api)
+    begun(api, 16)
 
     answer = api.did("POST", TRAIN, {"backend": "botorch", "kernel": "RBF"})
 
@@ -140,9 +140,9 @@ def test_a_training_without_a_wish_is_as_the_last_one(api):
 def test_a_completion_trains_when_it_is_told_to(api):
     begun(api, n=5)
     api.stage(1.5)
+    wish = {"auto_train": "true", "training_backend": "botorch", "training_kernel": "rbf"}
 
-    answer = api.did("POST", "/experiments/staged/complete", {"outputs": [0.9]},
-                     params={"auto_train": "true", "training_backend": "botorch", "training_kernel": "rbf"})  # fmt: skip
+    answer = api.did("POST", "/experiments/staged/complete", {"outputs": [0.9]}, params=wish)
 
     assert answer["model_trained"] is True
     assert answer["training_metrics"]["backend"] == "botorch"

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sqlite3
 import threading
+import time
 import weakref
 
 import pytest
@@ -15,7 +17,7 @@ from alchemy_async.ledger import Ledger, planner_lock
 from alchemy_async.service import changing, overview
 from alchemy_async.service.app import create_app
 from alchemy_async.service.context import ServiceSettings, make_service
-from alchemy_async.service.problems import ConflictError, InvalidError, SessionNotFoundError, TooMuchError
+from alchemy_async.service.problems import InvalidError, SessionNotFoundError, TooMuchError, UnavailableError
 from alchemy_async.service.sessions import Sessions
 from alchemy_async.service.staging import Wanted, stage
 from alchemy_async.service.variables import RealVariable
@@ -353,6 +355,16 @@ def test_a_session_whose_making_is_broken_off_leaves_nothing(sessions, monkeypat
     assert list(sessions.root.iterdir()) == []
 
 
+def test_what_a_killed_server_had_begun_to_make_is_swept_away_once_it_is_old(sessions, tmp_path):
+    for name, age_s in ((".new-old", 7200), (".new-fresh", 0)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+
+    Sessions(tmp_path, SimulatedClock())
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".new-fresh"]
+
+
 def test_a_folder_that_is_taken_away_by_hand_is_no_session_any_more(sessions, tmp_path):
     session = sessions.create("x")
     (session.desk.folder / "campaign.toml").rename(tmp_path / "elsewhere")
@@ -406,5 +418,5 @@ def test_a_campaign_toml_that_is_no_toml_keeps_its_session_from_being_opened(ses
     (sessions.root / "broken").mkdir()
     (sessions.root / "broken" / "campaign.toml").write_text("x = ")
 
-    with pytest.raises(ConflictError, match="A person has to mend the file"):
+    with pytest.raises(UnavailableError, match="A person has to mend the file"):
         sessions.session("broken")

@@ -10,7 +10,7 @@ from alchemy_async import locks
 from alchemy_async.clock import SimulatedClock
 from alchemy_async.ledger import Ledger, planner_lock
 from alchemy_async.service import changing, study
-from alchemy_async.service.problems import ConflictError, InvalidError, ServiceError, UnknownError
+from alchemy_async.service.problems import ConflictError, InvalidError, ServiceError, UnavailableError, UnknownError
 from alchemy_async.service.recording import report
 from alchemy_async.service.rewriting import rewrite
 from alchemy_async.service.sessions import Sessions
@@ -136,6 +136,23 @@ def test_a_table_taken_out_leaves_the_others_with_their_comments():
     assert tomllib.loads(text) == wanted
     assert "# Kelvin, never Celsius" in text
     assert "# a person's" in text
+
+
+def test_tables_that_change_places_cost_no_comment_elsewhere():
+    wanted = tomllib.loads(BY_HAND)
+    wanted["parameters"].reverse()
+
+    text = rewrite(BY_HAND, wanted)
+
+    assert tomllib.loads(text) == wanted
+    assert "# the oil bath is slow" in text
+    assert "# a person's" in text
+
+
+def test_a_layout_that_tomlkit_would_garble_is_written_afresh():
+    wanted = {"campaign": {"name": "x", "n": 1, "sub": {"q": 2}}}  # tomlkit puts [campaign.sub] before campaign.n
+
+    assert tomllib.loads(rewrite('campaign.name = "x"\ncampaign.n = 1\n', wanted)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -412,29 +429,39 @@ def test_a_file_edited_by_hand_is_followed_at_the_next_request(sessions, by_hand
         assert ledger.meta("budget") == "9"
 
 
-def test_a_file_edited_so_that_what_was_done_does_not_fit_is_refused_until_it_is_mended(sessions, by_hand):
-    staged(by_hand, temperature=310, solvent="DMF")
+def test_a_file_edited_so_that_what_was_done_does_not_fit_is_not_followed(sessions, by_hand):
+    found = staged(by_hand, temperature=310, solvent="DMF")
     path = by_hand.desk.folder / "campaign.toml"
     path.write_text(BY_HAND.replace("[300, 400]", "[350, 400]"))
 
-    with pytest.raises(ConflictError, match="does not fit what was done"):
-        sessions.session("amide")
+    session = sessions.session("amide")
+    measured(session, found.id)
 
-    path.write_text(BY_HAND)
-    assert sessions.session("amide").desk.study.space.parameters[0].low == 300.0
+    assert session.desk.study.space.parameters[0].low == 300.0
+    assert "does not fit what was done" in session.problem
+    with pytest.raises(UnavailableError, match="does not fit"):
+        Sessions(sessions.root, SimulatedClock()).session("amide")
+    path.write_text(BY_HAND.replace("[300, 400]", "[300, 500]"))
+    assert sessions.session("amide").desk.study.space.parameters[0].high == 500.0
+    assert session.problem is None
 
 
-def test_a_file_with_mistakes_is_told_without_a_path_of_this_machine(sessions, by_hand, tmp_path):
+def test_a_file_with_mistakes_holds_up_nobody_who_measures_and_is_told_without_a_path(sessions, by_hand, tmp_path):
+    found = staged(by_hand, temperature=310, solvent="DMF")
     path = by_hand.desk.folder / "campaign.toml"
-    path.write_text(BY_HAND.replace('"continuous"', '"continuos"'))
+    for text, why in (
+        (BY_HAND.replace('"continuous"', '"continuos"'), "no type of parameter"),
+        ("[[", "can't be read"),
+    ):
+        path.write_text(text)
 
-    with pytest.raises(ConflictError, match="no type of parameter") as caught:
-        sessions.session("amide")
-    assert str(tmp_path) not in str(caught.value)
+        session = sessions.session("amide")
 
-    path.write_text("[[")
-    with pytest.raises(ConflictError, match="can't be read"):
-        sessions.session("amide")
+        assert why in session.problem
+        assert str(tmp_path) not in session.problem
+        with pytest.raises(UnavailableError, match="A person has to mend"):
+            changing.replace_variable(session.desk, "temperature", RealVariable(name="temperature", min=1.0, max=500.0))
+    measured(session, found.id)
 
 
 def test_a_running_planner_keeps_the_file_that_it_has_read(sessions, by_hand):
@@ -502,7 +529,7 @@ def test_a_ledger_of_another_campaign_is_refused(sessions, by_hand, tmp_path, cl
     path = by_hand.desk.folder / "campaign.toml"
     path.write_text(BY_HAND.replace('"amide"', '"amine"'))
 
-    with pytest.raises(ConflictError, match="put the name back"):
+    with pytest.raises(UnavailableError, match="put the name back"):
         Sessions(tmp_path, clock).session("amide")
 
 

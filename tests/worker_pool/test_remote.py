@@ -169,6 +169,14 @@ def test_a_pool_that_is_started_before_its_server_waits_for_it(bench):
     assert settings.workers
 
 
+def test_a_pool_whose_server_does_not_answer_takes_what_it_said_at_the_last_start(bench):
+    there = Server(bench.line.url, bench.session.name)
+    before = load_session(there, bench.pc)
+    bench.line.cut()
+
+    assert load_session(there, bench.pc, sleep=lambda _: pytest.fail("it waits")) == before
+
+
 def test_a_worker_over_rest_loads_neither_pydantic_nor_numpy_nor_what_the_server_needs(tmp_path):
     script = (
         "import sys, urllib3, alchemy_async.queues.rest; from alchemy_async.worker_pool import life, post, worker; "

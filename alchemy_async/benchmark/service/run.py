@@ -48,12 +48,12 @@ class Plan:
 
     parts: tuple[str, ...] = PARTS
     n_rows: int = 1000
-    n_small: int = 60
+    n_small: int = 40
     n_large: int = 3
     n_clients: int = 8
-    n_rounds: int = 25
-    n_mixed: int = 3
-    n_suggest: int = 7
+    n_rounds: int = 8
+    n_mixed: int = 2
+    n_suggest: int = 5
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     n_regret: int = 14
     n_starts: int = 3
@@ -62,7 +62,7 @@ class Plan:
 
 
 QUICK = Plan(
-    n_rows=100, n_small=10, n_large=1, n_rounds=5, n_mixed=1, n_suggest=1, seeds=(0,), n_regret=3, n_starts=1,
+    n_rows=100, n_small=10, n_large=1, n_rounds=3, n_mixed=1, n_suggest=1, seeds=(0,), n_regret=3, n_starts=1,
     n_observations=2000, n_growth=20,
 )  # fmt: skip
 

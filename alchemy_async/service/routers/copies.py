@@ -146,7 +146,7 @@ def upload_session(service: ServiceGiven, file: UploadFile) -> dict[str, Any]:
 def _brought(service: ServiceGiven, file: UploadFile) -> dict[str, Any]:
     given = read_upload(file.file, MOST_BYTES)
     left_out: list[str] = []
-    session = service.sessions.adopt(lambda folder: left_out.extend(bring(folder, given, service.clock)))
+    session = service.sessions.make(lambda folder: left_out.extend(bring(folder, given, service.clock)))
     return {**begun(session), "left_out": left_out}
 
 

@@ -16,6 +16,7 @@ from alchemy_async.clock import to_wire
 from alchemy_async.errors import AlchemyError
 from alchemy_async.service import overview
 from alchemy_async.service.locking import lock, locked, unlock
+from alchemy_async.service.routers.control import DaemonsGiven
 from alchemy_async.service.routers.copies import Message, SessionBegun, begun
 from alchemy_async.service.routers.copies import router as copies
 from alchemy_async.service.routers.given import Body, Said, ServiceGiven, SessionGiven, refusals
@@ -111,6 +112,9 @@ class SessionSaid(Said):
     search_space: dict[str, Any]
     data: Measured
     model: ModelSaid | None = None
+    problem: str | None = Field(
+        default=None, description="Why a campaign.toml that was edited by hand is not followed; null: it is."
+    )
 
 
 class Listed(Said):
@@ -241,6 +245,7 @@ def get_session_info(service: ServiceGiven, session: SessionGiven) -> dict[str, 
             "search_space": overview.search_space(ledger, study),
             "data": overview.measured(ledger, study),
             "model": overview.model(ledger),
+            "problem": session.problem,
         }
 
 
@@ -248,9 +253,14 @@ def get_session_info(service: ServiceGiven, session: SessionGiven) -> dict[str, 
 def delete_session(
     service: ServiceGiven,
     session_id: str,
-    force: Annotated[bool, Query(description="Whether experiments that are running are left to themselves.")] = False,
+    daemons: DaemonsGiven,
+    force: Annotated[
+        bool, Query(description="End the session's planner daemon, and leave what is running to itself.")
+    ] = False,
 ) -> Response:
     """Put a session aside: it is gone from here, and its folder is kept below `.deleted` of the root."""
+    if force:
+        daemons.end(session_id)
     service.sessions.delete(session_id, force=force)
     return Response(status_code=204)
 
