@@ -7,7 +7,7 @@ Never: deletes: what was is kept beside what is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from alchemy_async.errors import BudgetError, IllegalTransitionError, LedgerError
 from alchemy_async.experiment import TERMINAL, AttemptKey, AttemptState, State
@@ -88,8 +88,13 @@ class Wishes(Writer):
             self._set_state(experiment, State.CANCELLED)
             self.note("cancelled", key, why=why)
 
-    def amend(self, experiment: str, parameters: Point) -> None:
+    def amend(self, experiment: str, parameters: Point, *, requires: Sequence[str] | None = None) -> None:
         """Give a queued experiment the parameters that a person wants; the planner does not revise them again.
+
+        Args:
+            experiment: Its id.
+            parameters: The parameters.
+            requires: The labels that a worker must have; None: as before.
 
         Raises:
             IllegalTransitionError: If it is not queued, or was begun once: then its parameters stand.
@@ -99,7 +104,10 @@ class Wishes(Writer):
             mend = "Only one that nobody has had yet can be. Stage another one."
             raise IllegalTransitionError(experiment, found.state, "given other parameters", mend)
         text = rows.to_text(parameters)
-        self._db.execute("UPDATE experiments SET parameters = ?, pinned = 1 WHERE id = ?", (text, experiment))
+        self._db.execute(
+            "UPDATE experiments SET parameters = ?, pinned = 1, requires = coalesce(?, requires) WHERE id = ?",
+            (text, None if requires is None else rows.to_text(sorted(requires)), experiment),
+        )
         self._db.execute("UPDATE attempts SET parameters = ? WHERE experiment = ? AND attempt = 1", (text, experiment))
         self._db.execute("INSERT INTO points VALUES (?, ?)", (experiment, text))
         self.note("amended", found.key, parameters=dict(parameters))

@@ -33,6 +33,7 @@ from alchemy_async.planner.local import LocalProcess
 from alchemy_async.space import Array, Space
 
 STRATEGIES = ("improvement", "probability", "bound", "variance")
+_MOST_MARGIN, _MOST_KAPPA = 100.0, 1e6  # standard deviations: more makes no other choice, and formulas overflow
 _N_PROBES = 512  # points at which what is unknown is summed
 
 
@@ -67,7 +68,7 @@ def criterion_of(space: Space, modelled: Modelled, conditions: Conditions, seed:
     Raises:
         PlannerError: If the strategy can't serve the objective or so long a history.
     """
-    margin = strategy.margin / modelled.data.scale
+    margin = min(strategy.margin / modelled.data.scale, _MOST_MARGIN)
     is_target = modelled.objective.goal == "target"
     if is_target and (strategy.name in ("probability", "bound") or margin):
         raise PlannerError(
@@ -79,7 +80,7 @@ def criterion_of(space: Space, modelled: Modelled, conditions: Conditions, seed:
     if strategy.name == "probability":
         return Probability(modelled, conditions, seed, margin)
     if strategy.name == "bound":
-        return Optimism(modelled, conditions, seed, strategy.kappa)
+        return Optimism(modelled, conditions, seed, min(strategy.kappa, _MOST_KAPPA))
     if isinstance(modelled.process, LocalProcess):
         raise PlannerError(
             "The strategy variance is for shorter histories: up to 2,000 observations. Choose improvement or bound."

@@ -7,6 +7,7 @@ Never: invents a value, or depends on the order in which results came in.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from alchemy_async.experiment import History, Objective
 from alchemy_async.space import Array, Space
 
+_LARGEST = sys.float_info.max
 _LEAST_SPREAD = 1e-12  # of the largest value: less than this is rounding
 
 
@@ -41,8 +43,9 @@ class Training:
     sign: float
 
     def to_units(self, mean: float, sd: float) -> tuple[float, float]:
-        """Return a predicted mean and standard deviation in the objective's unit."""
-        return self.centre + self.sign * self.scale * mean, self.scale * sd
+        """Return a predicted mean and standard deviation in the objective's unit, finite ones."""
+        found = self.centre + self.sign * self.scale * mean
+        return min(max(found, -_LARGEST), _LARGEST), min(self.scale * sd, _LARGEST)
 
     def standardised(self, value: float) -> float:
         """Return a value in the objective's unit as the model has it."""

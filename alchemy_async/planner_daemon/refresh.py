@@ -16,7 +16,7 @@ from typing import Any
 from alchemy_async.clock import Clock, to_wire
 from alchemy_async.config import CampaignSettings
 from alchemy_async.errors import AlchemyError
-from alchemy_async.experiment import PENDING, Experiment, State, Suggestion
+from alchemy_async.experiment import PENDING, Experiment, State
 from alchemy_async.ledger import Ledger
 from alchemy_async.planner_daemon import look_ahead, opening
 from alchemy_async.planner_daemon.answers import check

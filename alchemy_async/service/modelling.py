@@ -33,6 +33,7 @@ LEAST = 5  # results, before it is told how well a model predicts
 MOST_SIZES = 24  # of a learning curve: each is a fit of its own
 _LARGEST_SIZE = 200
 _LEAST_SHARE = 1e-9  # of the largest value: a percentage of less means nothing
+_MOST_DEVIATIONS = 1e6
 _FARTHEST = 1e4  # sides of the cube: nothing is known there, and squares of more would overflow
 _LEVEL = "±{:.2f}\N{GREEK SMALL LETTER SIGMA} ({:.0%})"
 _LEVELS = tuple(round(0.05 * k, 2) for k in range(2, 20))
@@ -95,9 +96,9 @@ def _hyperparameters(model: Fitted) -> dict[str, Any]:
         "nu": 2.5 if process.kernel.is_rough else None,
         "lengthscale": [float(length) for length in process.kernel.lengths],
         "lengthscales": dict(model.quality.lengths),
-        "outputscale": data.scale**2,
-        "mean": data.centre + data.sign * data.scale * process.mean,
-        "noise": float(np.mean(process.variances)) * data.scale**2,
+        "outputscale": _finite(data.scale * data.scale),
+        "mean": _finite(data.centre + data.sign * data.scale * process.mean),
+        "noise": _finite(float(np.mean(process.variances)) * data.scale * data.scale),
         "input_transform": "Normalize",
         "outcome_transform": "Standardize",
     }
@@ -109,7 +110,8 @@ def _without_themselves(model: Fitted) -> tuple[Array, Array, Array]:
     mean, variance = process.leave_one_out()
     order = np.argsort(data.came, kind="stable")
     units = data.centre + data.sign * data.scale * np.column_stack([process.y, mean])[order]
-    return units[:, 0], units[:, 1], data.scale * np.sqrt(variance)[order]
+    units = np.nan_to_num(units)
+    return units[:, 0], units[:, 1], np.nan_to_num(data.scale * np.sqrt(variance)[order])
 
 
 def metrics(true: Array, predicted: Array) -> Metrics:
@@ -127,7 +129,17 @@ def metrics(true: Array, predicted: Array) -> Metrics:
 
 def _calibration(true: Array, mean: Array, sd: Array) -> float:
     """Return the factor by which standard deviations are too small."""
-    return float(np.sqrt(np.mean(((true - mean) / sd) ** 2)))
+    return float(np.sqrt(np.mean(_in_deviations(true, mean, sd) ** 2)))
+
+
+def _in_deviations(true: Array, mean: Array, sd: Array) -> Array:
+    """Return errors in standard deviations, shape ``(n,)``; a million of them is as far as any."""
+    return np.clip((true / sd - mean / sd), -_MOST_DEVIATIONS, _MOST_DEVIATIONS)
+
+
+def _finite(value: float) -> float:
+    """Return a number that JSON can hold: values near the largest have squares that are none."""
+    return float(np.nan_to_num(value))
 
 
 def predict(history: History, basis: Basis, points: Sequence[Point]) -> list[dict[str, dict[str, float]]]:
@@ -190,8 +202,8 @@ def plane(
     return {
         "x": [_value(basis, i, u) for u in along],
         "y": [_value(basis, j, u) for u in along],
-        "mean": (data.centre + data.sign * data.scale * mean).reshape(shape).tolist(),
-        "sd": (data.scale * np.sqrt(variance)).reshape(shape).tolist(),
+        "mean": np.nan_to_num(data.centre + data.sign * data.scale * mean).reshape(shape).tolist(),
+        "sd": np.nan_to_num(data.scale * np.sqrt(variance)).reshape(shape).tolist(),
     }
 
 
@@ -212,7 +224,7 @@ def parity(history: History, basis: Basis, objective: Objective, calibrated: boo
     return {
         "y_true": true.tolist(),
         "y_pred": mean.tolist(),
-        "y_std": (factor * sd).tolist(),
+        "y_std": np.nan_to_num(factor * sd).tolist(),
         "metrics": metrics(true, mean),
         "bounds": ends,
         "calibrated": calibrated,
@@ -259,7 +271,7 @@ def coverage(history: History, basis: Basis, objective: Objective, calibrated: b
 def _scores(history: History, basis: Basis, objective: Objective, calibrated: bool) -> Array:
     true, mean, sd = _judged(history, basis, objective)
     factor = _calibration(true, mean, sd) if calibrated else 1.0
-    return np.asarray((true - mean) / (sd * (factor or 1.0)))
+    return _in_deviations(true, mean, sd) / (factor or 1.0)
 
 
 def _judged(history: History, basis: Basis, objective: Objective) -> tuple[Array, Array, Array]:

@@ -102,7 +102,7 @@ def stage(turn: Turn, wanted: Sequence[Wanted], *places: tuple[str | int, ...]) 
                 reason=one.reason,
                 priority=one.priority,
                 pinned=True,
-                requires=one.requires,
+                requires=(*one.requires, *turn.study.checked.labels_for(point)),
                 iteration=one.iteration,
             )
             for one, point in zip(wanted, points, strict=True)
@@ -174,7 +174,9 @@ def amend(
     try:
         if inputs is not None:
             (point,) = check_points(turn.study.space, [inputs], ("inputs",))
-            turn.change.amend(found.id, point)
+            labels_for = turn.study.checked.labels_for
+            others = set(found.requires).difference(labels_for(found.parameters))
+            turn.change.amend(found.id, point, requires=sorted(others.union(labels_for(point))))
         if priority is not None:
             turn.change.move(found.id, priority)
         if reason is not None:

@@ -7,7 +7,7 @@ Never: hands out what somebody in the folder was faster to claim.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from alchemy_async.errors import WireError
@@ -70,14 +70,23 @@ def claim(
     able, reach = frozenset(labels), n
     while True:
         window = [found for found in turn.ledger.window(reach) if able.issuperset(found.requires)]
+        window = _beside_what_runs(turn, window)[: n - len(taken)]
         got = [
-            found.key
-            for found in window[: n - len(taken)]
-            if turn.take(found.key, worker, lease_s=lease_s, idempotent=idempotent)
+            found.key for found in window if turn.take(found.key, worker, lease_s=lease_s, idempotent=idempotent)
         ]
         taken += [Taken(find(turn, key.experiment), turn.ledger.attempt(key)) for key in got]
         if len(taken) == n or not window:
             return taken
+
+
+def _beside_what_runs(turn: Turn, window: Sequence[Experiment]) -> list[Experiment]:
+    """Return which may run at the same time as what runs, and as the first of them: they may share an oven."""
+    shared = turn.study.checked.shared()
+    running = turn.ledger.experiments(State.RUNNING) if shared else []
+    first = next(iter([*running, *window]), None)
+    if first is None:
+        return []
+    return [found for found in window if all(found.parameters[one] == first.parameters[one] for one in shared)]
 
 
 def check_worker(worker: str) -> None:

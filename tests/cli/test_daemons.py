@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from alchemy_async import locks
+from alchemy_async.cli import daemons
 
 
 def start(*arguments):
@@ -91,3 +92,33 @@ def test_the_number_of_workers_may_be_given_at_the_start(run, folder):
     refused = run("work", "--workers", "0")
 
     assert refused.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "options", [("--server", "http://lab:8000"), ("--session", "s1"), ("--token-file", "token.txt")]
+)
+def test_work_for_a_server_wants_its_address_and_the_session(run, options):
+    refused = run("work", *options)
+
+    assert refused.exit_code == 2
+    assert "go together" in refused.stderr
+
+
+def test_an_address_that_is_none_is_refused_before_anything_begins(run):
+    refused = run("work", "--server", "lab-server:8000", "--session", "s1")
+
+    assert refused.exit_code == 1
+    assert "http://lab-server:8000" in refused.stderr
+
+
+def test_the_token_for_a_server_comes_from_a_file_or_the_environment_and_never_from_the_command_line(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "token.txt").write_text("from-a-file\n")
+    monkeypatch.setenv("ALCHEMY_TOKEN", "from-the-environment")
+
+    assert daemons._token(tmp_path / "token.txt") == "from-a-file"
+    assert daemons._token(None) == "from-the-environment"
+    monkeypatch.delenv("ALCHEMY_TOKEN")
+    assert daemons._token(None) is None
+    assert "from-a-file" not in repr(daemons._server("http://lab", "s1", tmp_path / "token.txt"))

@@ -180,3 +180,12 @@ def test_a_strategy_that_can_not_serve_says_which_one_can():
         BayesianPlanner(SPACE, several, strategy="bound").ask(History(tuple(values)), (), 1, 0)
     with pytest.raises(PlannerError, match="improvement, without a margin"):
         BayesianPlanner(SPACE, target, strategy="probability").ask(history(), (), 1, 0)
+
+
+@pytest.mark.parametrize(
+    "options", [{"margin": 1e300}, {"strategy": "probability", "margin": 1e300}, {"strategy": "bound", "kappa": 1e300}]
+)
+def test_a_wish_beyond_all_measure_is_still_answered(options):
+    (found,) = BayesianPlanner(SPACE, YIELD, **options).ask(history(), (), 1, 0)
+
+    assert math.isfinite(found.metadata["acquisition"])

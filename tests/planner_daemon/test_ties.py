@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from alchemy_async.config import check_campaign
@@ -90,7 +92,7 @@ def test_each_worker_runs_its_own_machine_alone_and_none_of_them_waits(tmp_path,
     assert machine_of == {f"worker-{k + 1}": {"AB"[k % 2]} for k in range(n_workers)}
     for worker in machine_of:
         own = sorted((ran.started_s, ran.finished_s) for ran in lab.ran if ran.worker == worker)
-        gaps = [after[0] - before[1] for before, after in zip(own, own[1:], strict=False)]
+        gaps = [after[0] - before[1] for before, after in itertools.pairwise(own)]
         assert max(gaps) < 2.5, f"{worker} waited for more than one look"
     best = max(ran.offer.parameters["x"] for ran in lab.ran[-3:])
     assert abs(best - 0.3) < 0.2

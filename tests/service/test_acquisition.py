@@ -311,6 +311,7 @@ def test_a_small_space_repeats_what_was_handed_out_only_when_nothing_else_is_lef
 
     assert {point["c"] for point in first}.isdisjoint({"A"})
     assert len({point["c"] for point in [*first, *second]}) == 3
+    assert len(second) == 2
     assert "A" not in {point["c"] for point in second}
 
 

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from alchemy_async.experiment import AttemptKey
+from tests.service.conftest import TWO_VARIABLES
 
 STAGED = "/experiments/staged"
 
@@ -17,6 +18,40 @@ def interrupt(api, name, attempt=1):
 
 
 # -- claiming
+
+
+@pytest.fixture
+def oven(at_hand):
+    return at_hand("s3", TWO_VARIABLES.replace("bounds = [0, 10]", "bounds = [0, 10]\nshared = true"))
+
+
+@pytest.fixture
+def machines(at_hand):
+    return at_hand("s3", TWO_VARIABLES.replace('options = ["A", "B"]', 'options = ["A", "B"]\ntied = true'))
+
+
+def test_what_shares_an_oven_with_what_runs_has_its_temperature_or_waits(oven):
+    oven.stage(1.0, 2.0)
+    oven.did("POST", STAGED, {"inputs": {"T": 1.0, "c": "B"}})
+
+    first = oven.did("POST", f"{STAGED}/claim", {"n": 3})
+    in_vain = oven.did("POST", f"{STAGED}/claim", {"n": 3})
+    for one in first["experiments"]:
+        oven.did("POST", f"{STAGED}/{one['id']}/complete", {"output": 1.0})
+
+    assert [one["id"] for one in first["experiments"]] == ["e0001", "e0003"]
+    assert in_vain["n_claimed"] == 0
+    assert oven.claim()["inputs"]["T"] == 2.0
+
+
+def test_a_point_for_a_machine_goes_to_a_worker_that_has_it(machines):
+    machines.stage(1.0)
+    machines.did("PATCH", f"{STAGED}/e0001", {"inputs": {"T": 1.0, "c": "B"}})
+
+    without = machines.did("POST", f"{STAGED}/claim", {"labels": ["A"]})
+    with_it = machines.did("POST", f"{STAGED}/claim", {"labels": ["B", "uv"]})
+
+    assert (without["n_claimed"], with_it["n_claimed"]) == (0, 1)
 
 
 def test_the_best_experiments_are_handed_out_each_once(api):

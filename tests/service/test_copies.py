@@ -18,8 +18,9 @@ P = "/api/v1"
 
 @pytest.fixture
 def client(tmp_path):
-    with TestClient(create_app(make_service(ServiceSettings(root=tmp_path))), base_url="http://127.0.0.1:8000") as made:
-        yield made
+    service = make_service(ServiceSettings(root=tmp_path))
+    yield TestClient(create_app(service), base_url="http://127.0.0.1:8000")  # not entered: nothing runs beside it
+    service.close()
 
 
 @pytest.fixture
@@ -369,12 +370,38 @@ def test_a_backup_takes_a_session_back_as_a_session_of_its_own(client, at):
     assert not listed["file_path"].startswith("/")
     other = f"{P}/sessions/{restored.json()['session_id']}"
     assert restored.status_code == 201
-    assert client.get(f"{other}/state").json()["n_experiments"] == 2
+    state = client.get(f"{other}/state").json()
+    assert (state["n_experiments"], state["n_running"], state["n_interrupted"]) == (2, 0, 1)
     assert client.get(f"{at}/state").json()["n_experiments"] == 3
+    campaigns = {exported(client, one)["alchemy_async"]["campaign"] for one in (at, other)}
+    assert len(campaigns) == 2
     again = client.post(f"{P}/recovery/{session_id}/restore")
     assert again.status_code == 404
     (listed,) = client.get(f"{P}/recovery/list").json()["recoveries"]
     assert listed["session_id"] == restored.json()["session_id"]
+
+
+def test_a_backup_of_a_persons_folder_has_his_modules_and_all_of_his_file(client, tmp_path):
+    (tmp_path / "amide").mkdir()
+    text = (
+        '[campaign]\nname = "amide" # mine\nledger = "elsewhere.db"\n[[parameters]]\nname = "T"\ntype = "integer"\n'
+        'bounds = [1, 5]\n[[objectives]]\nname = "y"\ngoal = "minimize"\n[[constraints]]\nfunction = "my_lab_b:fits"\n'
+    )
+    (tmp_path / "amide" / "campaign.toml").write_text(text)
+    (tmp_path / "amide" / "my_lab_b.py").write_text("def fits(T):\n    return T < 4\n")
+    client.post(f"{P}/sessions/amide/backup")
+
+    restored = client.post(f"{P}/recovery/amide/restore").json()["session_id"]
+
+    staged = [
+        client.post(f"{P}/sessions/{restored}/experiments/staged", json={"inputs": {"T": t}}).status_code
+        for t in (3, 4)
+    ]
+    assert staged == [200, 422]
+    kept = (tmp_path / restored / "campaign.toml").read_text()
+    assert "# mine" in kept
+    assert "elsewhere" not in kept
+    assert (tmp_path / restored / "campaign.db").is_file()
 
 
 def test_backups_are_cleared_one_by_one_or_by_their_age(client, at):

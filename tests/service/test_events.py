@@ -7,43 +7,19 @@ import time
 
 import pytest
 from fastapi.testclient import TestClient
-from starlette.testclient import WebSocketDenialResponse
-from starlette.websockets import WebSocketDisconnect
 
-from alchemy_async.experiment import AttemptKey, Outcome, Result, Status
 from alchemy_async.ledger import Ledger
-from alchemy_async.service import feed as feeds
-from alchemy_async.service import telling
 from alchemy_async.service.app import create_app
-from alchemy_async.service.context import ServiceSettings, make_service
-from alchemy_async.service.feed import Feed
-from alchemy_async.service.limits import Limits
 from alchemy_async.service.tokens import Scope
-from alchemy_async.service.watching import Watch
+from tests.service.watched import complete, last, one_session, stage
 
 API = "/api/v1"
-CAMPAIGN = """
-[campaign]
-name = "study"
-
-[[parameters]]
-name = "T"
-type = "continuous"
-bounds = [300, 400]
-
-[[objectives]]
-name = "Output"
-goal = "maximize"
-"""
 STREAM = {"Accept": "text/event-stream"}
 
 
 @pytest.fixture
 def service(tmp_path):
-    place = tmp_path / "root" / "s1"
-    place.mkdir(parents=True)
-    (place / "campaign.toml").write_text(CAMPAIGN)
-    made = make_service(ServiceSettings(root=tmp_path / "root", limits=Limits(watchers=2)))
+    made = one_session(tmp_path / "root")
     yield made
     made.close()
 
@@ -52,24 +28,6 @@ def service(tmp_path):
 def client(service):
     with TestClient(create_app(service)) as made:
         yield made
-
-
-def stage(service, temperature=350.0, reason=""):
-    with service.sessions.session("s1").desk.turn() as turn:
-        return turn.change.add({"T": temperature}, reason=reason, pinned=True).id
-
-
-def complete(service, experiment, value=1.5):
-    with service.sessions.session("s1").desk.turn() as turn:
-        key = AttemptKey(experiment, 1)
-        turn.take(key, "robot", lease_s=60)
-        outcome = Outcome(Status.COMPLETED, turn.now, turn.now, {"Output": value})
-        turn.change.ingest(Result(turn.ledger.campaign, key, "robot", outcome), "digest")
-
-
-def last(service):
-    with service.sessions.session("s1").desk.look() as ledger:
-        return telling.last_seq(ledger)
 
 
 # -- pages -----------------------------------------------------------------------
@@ -129,6 +87,12 @@ def test_events_of_an_unknown_session_are_not_found(client, headers):
 
     assert refused.status_code == 404
     assert refused.json()["error_type"] == "SessionNotFoundError"
+
+
+def test_a_number_that_the_ledger_never_gave_is_not_waited_for(client, service):
+    page = client.get(f"{API}/sessions/s1/events", params={"after": 10**6}).json()
+
+    assert page["next"] == last(service)
 
 
 # -- streams: TestClient waits for the end of an answer, so these speak ASGI -------
@@ -311,208 +275,3 @@ def test_there_are_so_many_streams_and_no_more_until_one_ends(service):
 
     assert statuses == [429, 200]
     assert service.watchers.n_taken == 0
-
-
-# -- WebSockets --------------------------------------------------------------------
-
-
-def received(socket, until):
-    found = []
-    while not found or not until(found[-1]):
-        found.append(socket.receive_json())
-    return found
-
-
-@pytest.mark.parametrize("prefix", ["", API])
-def test_a_websocket_greets_as_alchemists_does_and_tells_what_happens(client, service, prefix):
-    with client.websocket_connect(f"{prefix}/ws/sessions/s1") as socket:
-        greeting = socket.receive_json()
-        experiment = stage(service, reason="qEI")
-        staged = received(socket, lambda one: one["event"] == "queue_updated")
-        complete(service, experiment)
-        done = received(socket, lambda one: one["event"] == "experiments_updated")
-
-    assert greeting | {"seq": 0} == {
-        "event": "connected", "session_id": "s1", "message": "WebSocket connection established", "seq": 0,
-    }  # fmt: skip
-    assert staged[0] | {"at": ""} == {
-        "event": "queue_item_updated", "item_id": experiment, "status": "pending", "reason": "qEI", "output": None,
-        "error": None, "seq": greeting["seq"] + 1, "at": "", "kind": "queued", "experiment": experiment, "attempt": 1,
-        "details": staged[0]["details"],
-    }  # fmt: skip
-    assert done[-1]["n_experiments"] == 1
-    items = [(one["status"], one["output"]) for one in done if one["event"] == "queue_item_updated"]
-    assert items == [("running", None), ("done", 1.5)]
-    numbers = [one["seq"] for one in [greeting, *staged, *done]]
-    assert numbers == sorted(numbers)
-
-
-def test_a_websocket_can_go_on_behind_a_number(client, service):
-    stage(service)
-    stage(service, 360.0)
-
-    with client.websocket_connect(f"{API}/ws/sessions/s1?after={last(service) - 1}") as socket:
-        socket.receive_json()
-        assert socket.receive_json()["seq"] == last(service)
-
-
-def test_what_a_websocket_sends_is_read_and_ignored(client, service):
-    with client.websocket_connect(f"{API}/ws/sessions/s1") as socket:
-        socket.receive_json()
-        for _ in range(20):
-            socket.send_text("{")
-        socket.send_bytes(b"\x00")
-        stage(service)
-        assert socket.receive_json()["kind"] == "queued"
-
-
-def test_a_websocket_of_an_unknown_session_is_not_opened(client):
-    with (
-        pytest.raises(WebSocketDenialResponse) as refused,
-        client.websocket_connect(f"{API}/ws/sessions/nobody"),
-    ):
-        pass
-
-    assert refused.value.status_code == 404
-    assert refused.value.json()["error_type"] == "SessionNotFoundError"
-
-
-def test_a_websocket_is_closed_when_the_server_ends(client, service):
-    with client.websocket_connect(f"{API}/ws/sessions/s1") as socket:
-        socket.receive_json()
-        service.farewell()
-        with pytest.raises(WebSocketDisconnect) as closed:
-            socket.receive_json()
-
-    assert closed.value.code == 1012
-
-
-def test_places_of_websockets_are_given_back(client, service):
-    for _ in range(5):
-        with client.websocket_connect(f"{API}/ws/sessions/s1") as socket:
-            socket.receive_json()
-
-    until = time.monotonic() + 10
-    while service.watchers.n_taken and time.monotonic() < until:
-        time.sleep(0.01)
-    assert service.watchers.n_taken == 0
-
-
-@pytest.mark.parametrize(
-    ("kind", "details", "told"),
-    [
-        ("control_changed", {"control": {"requested": "pause"}}, {"control": {"requested": "pause"}}),
-        ("lock_status_changed", {"locked": True, "locked_by": "ada"}, {"locked": True, "locked_by": "ada"}),
-        ("model_trained", {"metrics": {"r2": 0.5}}, {"metrics": {"r2": 0.5}}),
-    ],
-)
-def test_what_concerns_the_whole_session_is_told_in_alchemists_words(client, service, kind, details, told):
-    with client.websocket_connect(f"{API}/ws/sessions/s1") as socket:
-        socket.receive_json()
-        with service.sessions.session("s1").desk.turn() as turn:
-            turn.change.note(kind, **details)
-        message = socket.receive_json()
-
-    assert message["event"] == kind
-    assert message | told == message
-
-
-# -- the feed and the watch ----------------------------------------------------------
-
-
-def test_what_happens_between_a_look_and_the_wait_is_not_missed():
-    async def run():
-        feed = Feed(lambda: (0, 0))
-        await feed.wait(0.5)  # the first look of its lookout wakes whoever waits
-        seen = feed.version
-        feed.changed()
-        return await feed.wait(0.3, since=seen), await feed.wait(0.1, since=feed.version)
-
-    assert asyncio.run(run()) == (True, False)
-
-
-def test_a_wait_ends_when_another_process_has_written():
-    written = [0]
-
-    async def run():
-        feed = Feed(lambda: (written[0], 0))
-        await feed.wait(0.5)  # the first look of its lookout wakes whoever waits
-        written[0] = 1
-        return await feed.wait(20)
-
-    assert asyncio.run(run()) is True
-
-
-def test_the_lookout_of_a_feed_goes_home_when_nobody_waits(monkeypatch):
-    monkeypatch.setattr(feeds, "LOOK_S", 0.001)
-
-    async def run():
-        feed = Feed(lambda: (0, 0))
-        await feed.wait(0.05)
-        return feed
-
-    feed = asyncio.run(run())
-
-    until = time.monotonic() + 10
-    while feed._has_lookout:
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
-def test_a_wait_ends_at_a_change_of_another_thread_and_in_vain_at_its_end():
-    async def run():
-        feed = Feed(lambda: (0, 0))
-        await feed.wait(0.5)  # the first look of its lookout wakes whoever waits
-        threading.Timer(0.05, feed.changed).start()
-        first = await feed.wait(20)
-        return first, await feed.wait(0.05)
-
-    assert asyncio.run(run()) == (True, False)
-
-
-def test_a_slow_look_at_the_ledger_holds_up_no_event_loop(monkeypatch):
-    monkeypatch.setattr(feeds, "LOOK_S", 0.0)
-
-    def slow():
-        time.sleep(0.5)
-        return 0, 0
-
-    async def run():
-        feed = Feed(slow)
-        waiting = asyncio.create_task(feed.wait(0.3))
-        longest, before = 0.0, time.monotonic()
-        while not waiting.done():
-            await asyncio.sleep(0.01)
-            longest, before = max(longest, time.monotonic() - before), time.monotonic()
-        return longest
-
-    assert asyncio.run(run()) < 0.4
-
-
-def test_a_closed_feed_keeps_nobody_waiting():
-    async def run():
-        feed = Feed(lambda: (0, 0))
-        await feed.wait(0.5)  # the first look of its lookout wakes whoever waits
-        threading.Timer(0.05, feed.close).start()
-        return await feed.wait(20), await feed.wait(20)
-
-    assert asyncio.run(run()) == (False, False)
-
-
-def test_a_watch_goes_on_when_its_session_is_closed_and_opened_again(service):
-    async def run():
-        watch = Watch(service, "s1", lambda: True)
-        await watch.begin(None)
-        waiting = asyncio.create_task(watch.next(30))
-        await asyncio.sleep(0.1)
-        service.sessions._put_away("s1")
-        await asyncio.to_thread(stage, service)
-        return await waiting
-
-    assert [one["kind"] for one in asyncio.run(run())] == ["queued"]
-
-
-def test_a_number_that_the_ledger_never_gave_is_not_waited_for(client, service):
-    page = client.get(f"{API}/sessions/s1/events", params={"after": 10**6}).json()
-
-    assert page["next"] == last(service)

@@ -32,7 +32,7 @@ VARIABLES = (
     {"name": "Pressure", "type": "real", "min": 1.0, "max": 20.0},
     {"name": "Catalyst", "type": "categorical", "categories": ["Pt", "Ni"]},
 )
-QUICK, THOROUGH = 3, 100  # examples that are drawn, besides those at the edges of what is documented
+QUICK, THOROUGH = 2, 100  # examples that are drawn, besides those at the edges of what is documented
 
 
 class World:

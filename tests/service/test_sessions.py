@@ -27,8 +27,9 @@ P = "/api/v1"
 
 @pytest.fixture
 def client(tmp_path):
-    with TestClient(create_app(make_service(ServiceSettings(root=tmp_path))), base_url="http://127.0.0.1:8000") as made:
-        yield made
+    service = make_service(ServiceSettings(root=tmp_path))
+    yield TestClient(create_app(service), base_url="http://127.0.0.1:8000")  # not entered: nothing runs beside it
+    service.close()
 
 
 @pytest.fixture
@@ -187,6 +188,20 @@ def test_an_id_that_leads_out_of_the_root_is_no_session(client, name):
     answer = client.get(f"{P}/sessions/{name}/state")
 
     assert answer.status_code in (404, 422)
+
+
+@pytest.mark.parametrize("name", ["..", ".deleted", "../outside", "inside/..", "inside/", ""])
+def test_a_campaign_folder_that_is_not_right_below_the_root_is_no_session(sessions, tmp_path, name):
+    for folder in (tmp_path, tmp_path / ".deleted", tmp_path / "outside", tmp_path / "root" / "inside"):
+        folder.mkdir(exist_ok=True, parents=True)
+        (folder / "campaign.toml").write_text('[campaign]\nname = "x"\n[[objectives]]\nname = "y"\ngoal = "maximize"\n')
+    (tmp_path / "root" / ".deleted").symlink_to(tmp_path / ".deleted")
+    below = Sessions(tmp_path / "root", SimulatedClock())
+
+    with pytest.raises(SessionNotFoundError):
+        below.session(name)
+    assert below.session("inside").desk.study.name == "x"
+    below.close()
 
 
 def test_a_deleted_session_is_gone_and_its_measurements_are_kept(client, tmp_path):

@@ -16,8 +16,9 @@ LOADING = {"name": "loading", "type": "discrete", "allowed_values": [1, 0.5]}
 
 @pytest.fixture
 def client(tmp_path):
-    with TestClient(create_app(make_service(ServiceSettings(root=tmp_path))), base_url="http://127.0.0.1:8000") as made:
-        yield made
+    service = make_service(ServiceSettings(root=tmp_path))
+    yield TestClient(create_app(service), base_url="http://127.0.0.1:8000")  # not entered: nothing runs beside it
+    service.close()
 
 
 @pytest.fixture

@@ -221,3 +221,18 @@ def test_a_figure_of_another_objective_can_be_asked_for_and_one_that_there_is_no
     assert min(figure(two, "parity", target="cost")["y_true"]) == pytest.approx(50.0)
     assert min(figure(two, "parity")["y_true"]) == pytest.approx(0.0)
     assert two.get("/visualizations/parity", params={"target": "zz"}).status_code == 422
+
+
+@pytest.mark.parametrize("scale", [1e-308, 1e300, 1.7e308])
+def test_values_at_the_end_of_all_numbers_are_shown_as_numbers(at_hand, scale):
+    api = at_hand("huge", MIXED)
+    rows = [
+        {"inputs": {"T": 1.0 + k, "p": 1.0 + (7 * k) % 11, "c": "A"}, "output": scale * (k % 3 - 1)} for k in range(7)
+    ]
+    api.did("POST", "/experiments/batch", {"experiments": rows})
+
+    api.did("POST", "/model/train", {})
+    api.did("POST", "/acquire", {"n_suggestions": 2})
+    api.did("POST", "/visualizations/contour", PLANE)
+    for name in (*FIGURES, "metrics", "hyperparameters"):
+        figure(api, name, use_calibrated=True)

@@ -46,7 +46,8 @@ class Fitted:
             x: Unit-cube coordinates, shape ``(m, d)``.
         """
         mean, variance = self.process.predict(x)
-        return self.data.centre + self.data.sign * self.data.scale * mean, self.data.scale * np.sqrt(variance)
+        means = self.data.centre + self.data.sign * self.data.scale * mean
+        return np.nan_to_num(means), np.nan_to_num(self.data.scale * np.sqrt(variance))
 
 
 def subset(history: History, objectives: Sequence[Objective]) -> list[int]:

@@ -24,7 +24,7 @@ from alchemy_async.service.sessions import Session
 
 router = APIRouter(tags=["designs"], prefix="/sessions/{session_id}")
 
-MOST_POINTS = 10_000
+MOST_POINTS = 2000
 _REFUSED = refusals(400, 404, 409)
 Seed = Annotated[Whole | None, Field(ge=0, description="The same seed brings the same points.", examples=[42])]
 

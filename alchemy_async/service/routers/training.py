@@ -43,6 +43,8 @@ class Training:
         if not self.auto_train or reply.status != 200 or "training_message" in reply.body:
             return reply
         body = {**reply.body, **self._train(service, session)}
+        if not body["model_trained"]:
+            body["message"] = f"{reply.body['message']}. {body['training_message']}"
         if key is not None:
             with session.desk.turn() as turn:
                 turn.change.amend_reply(key, json.dumps(body, allow_nan=False))
