@@ -84,11 +84,16 @@ def spread(space: Space, n: int, seed: int) -> Array:
     rng = np.random.default_rng(seed)
     if not space.is_restricted:
         rows = next(_rows("sobol", len(space.names), n, rng, 0))[:n]
-        return np.column_stack([_snap(p, column) for p, column in zip(space.parameters, rows.T, strict=True)])
+        return _snapped(space, rows)
     found = [] if _has_equality(space) else _feasible(space, rng.random((max(_TRIES, 2 * n), len(space.names))))
     if 2 * len(found) < n:
         found += _inside(space, n - len(found), rng)
     return space.to_unit(found[:n])
+
+
+def _snapped(space: Space, rows: Array) -> Array:
+    """Return the coordinates of points that there are, each value of a parameter as likely as the next."""
+    return np.column_stack([_snap(p, column) for p, column in zip(space.parameters, rows.T, strict=True)])
 
 
 def _snap(parameter: Parameter, column: Array) -> Array:
@@ -107,7 +112,7 @@ def _has_equality(space: Space) -> bool:
 
 
 def _feasible(space: Space, rows: Array) -> list[dict[str, Value]]:
-    return [point for point in space.from_unit(rows) if space.is_feasible(point)]
+    return [point for point in space.from_unit(_snapped(space, rows)) if space.is_feasible(point)]
 
 
 def _sequence(space: Space, method: str, n: int, rng: np.random.Generator, skip: int) -> Iterator[dict[str, Value]]:
@@ -207,7 +212,7 @@ def _inside(space: Space, n: int, rng: np.random.Generator) -> list[dict[str, Va
 
 def _drawn(space: Space, n: int, rng: np.random.Generator) -> list[dict[str, Value]]:
     """Return up to ``n`` points that meet the constraints, rules left aside; what no constraint mentions is uniform."""
-    free = space.from_unit(rng.random((n, len(space.names))))
+    free = space.from_unit(_snapped(space, rng.random((n, len(space.names)))))
     if not space.constraints:
         return free
     region = region_of(space)

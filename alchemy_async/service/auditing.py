@@ -20,7 +20,9 @@ from alchemy_async.service.problems import NoModelError
 NOTED = "audit"  # the kind of the events that hold an entry as it is
 CONFIG = "config_changed"  # of the events that say how a model or an acquisition is set: component, old, new, iteration
 _TRAFFIC = ("queued", "claimed", "requeued", "revised", "interrupted", "revived", "moved", "withdrawn", "cancelled")
-_NAMES = {"completed": "experiment_completed", "corrected": "observation_corrected"}
+_NAMES = {
+    "completed": "experiment_completed", "corrected": "observation_corrected", "suggested": "acquisition_locked",
+}  # fmt: skip
 _KINDS = {name: kind for kind, name in _NAMES.items()}
 _SHOWN_ROWS = 10_000  # in the document for people
 

@@ -72,7 +72,10 @@ def ask(service: Service, session: Session, job: str, *args: object, history: Hi
     """
     history = history_of(session) if history is None else history
     known = Known(session.id, history)
-    return pool_of(service).do(job, *args, known=known, folder=session.desk.folder)
+    begun_s = service.clock.monotonic()
+    answer = pool_of(service).do(job, *args, known=known, folder=session.desk.folder)
+    service.metrics.asked(service.clock.monotonic() - begun_s)
+    return answer
 
 
 def history_of(session: Session) -> History:
@@ -131,26 +134,30 @@ def train(
     found = ask(service, session, "modelling:train", made, objective, history=history)
     if found["why"]:
         return Trained(False, found["why"], backend, named)
-    with session.desk.turn() as turn:
-        settings = {"backend": backend, "kernel": found["kernel"], "kernel_params": None, **(config or {})}
-        kept = {
-            "backend": backend, "kernel": found["kernel"], "wanted_kernel": wanted, "n_observations": n,
-            "n_used": found["n_used"], "hyperparameters": found["hyperparameters"], "metrics": found["metrics"],
-            "importance": found["importance"], "calibration_factor": found["calibration"],
-            "trained_at": to_wire(turn.now), "training_config": settings,
-        }  # fmt: skip
-        turn.change.set_meta(**{MODEL: json.dumps(kept, allow_nan=False)})
-        turn.change.note(
-            "model_trained", backend=backend, kernel=found["kernel"], n_observations=n,
-            metrics={**found["metrics"], "backend": backend}, hyperparameters=found["hyperparameters"],
-        )  # fmt: skip
-        was = before.get("training_config")
-        if was != settings:
-            turn.change.note(
-                "config_changed", component="model", old=was or {}, new=settings,
-                iteration=turn.change.next_iteration(),
-            )  # fmt: skip
+    settings = {"backend": backend, "kernel": found["kernel"], "kernel_params": None, **(config or {})}
+    kept = {
+        "backend": backend, "kernel": found["kernel"], "wanted_kernel": wanted, "n_observations": n,
+        "n_used": found["n_used"], "hyperparameters": found["hyperparameters"], "metrics": found["metrics"],
+        "importance": found["importance"], "calibration_factor": found["calibration"], "training_config": settings,
+    }  # fmt: skip
+    _keep(session, kept, before.get("training_config") or {})
     return Trained(
         True, "Model trained successfully", backend, found["kernel"], found["hyperparameters"], found["metrics"],
         found["importance"],
     )  # fmt: skip
+
+
+def _keep(session: Session, kept: Mapping[str, Any], was: Mapping[str, Any]) -> None:
+    """Keep what a model learnt, and that its settings are others than they were."""
+    with session.desk.turn() as turn:
+        document = {**kept, "trained_at": to_wire(turn.now)}
+        turn.change.set_meta(**{MODEL: json.dumps(document, allow_nan=False)})
+        metrics = {**kept["metrics"], "backend": kept["backend"]}
+        told = ("backend", "kernel", "n_observations", "hyperparameters")
+        turn.change.note("model_trained", metrics=metrics, **{key: kept[key] for key in told})
+        settings = kept["training_config"]
+        if was != settings:
+            turn.change.note(
+                "config_changed", component="model", old=dict(was), new=settings,
+                iteration=turn.change.next_iteration(),
+            )  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any
 from alchemy_async.errors import IllegalTransitionError, PointError, UnknownExperimentError
 from alchemy_async.experiment import Experiment, State
 from alchemy_async.ledger import Addition, Ledger
+from alchemy_async.service import handouts
 from alchemy_async.service.desk import Turn
 from alchemy_async.service.problems import ConflictError, Flaw, InvalidError, UnknownError
 from alchemy_async.space import Point, Space
@@ -104,6 +105,7 @@ def stage(turn: Turn, wanted: Sequence[Wanted], *places: tuple[str | int, ...]) 
                 pinned=True,
                 requires=(*one.requires, *turn.study.checked.labels_for(point)),
                 iteration=one.iteration,
+                metadata=handouts.noted(turn.ledger, point),
             )
             for one, point in zip(wanted, points, strict=True)
         ]

@@ -71,9 +71,7 @@ def claim(
     while True:
         window = [found for found in turn.ledger.window(reach) if able.issuperset(found.requires)]
         window = _beside_what_runs(turn, window)[: n - len(taken)]
-        got = [
-            found.key for found in window if turn.take(found.key, worker, lease_s=lease_s, idempotent=idempotent)
-        ]
+        got = [found.key for found in window if turn.take(found.key, worker, lease_s=lease_s, idempotent=idempotent)]
         taken += [Taken(find(turn, key.experiment), turn.ledger.attempt(key)) for key in got]
         if len(taken) == n or not window:
             return taken

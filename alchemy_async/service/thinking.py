@@ -15,9 +15,6 @@ import importlib
 import logging
 import os
 import pickle
-import queue
-import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -26,19 +23,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from alchemy_async.errors import AlchemyError, PlannerError
 from alchemy_async.experiment import History, Observed
+from alchemy_async.service.mind import keep, read, write
 from alchemy_async.service.problems import InvalidError, ServiceError, TooMuchError, UnavailableError
 
 N_PROCESSES = 2
 LIMIT_S = 120.0  # that a job may take
 LOADING_S = 60.0  # that a process may take before its first one
 MOST_WAITING = 16  # requests that wait for a free process; each holds a thread of the server
-_KNOWN = 8  # histories that a process keeps
-_HEAD = struct.Struct("<Q")
-_JOBS = "alchemy_async.service."
+_MODULE = "alchemy_async.service.mind"
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +181,7 @@ class _Mind:
         here = Path(__file__).parents[2]
         paths = os.pathsep.join([str(here), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(  # noqa: S603 - our own module; in a session of its own: Ctrl-C is the server's
-            [sys.executable, "-m", __name__, *(["loads"] if loads else [])],
+            [sys.executable, "-m", _MODULE, *(["loads"] if loads else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -222,8 +218,8 @@ class _Mind:
         timer.daemon = True
         timer.start()
         try:
-            _write(ends, message)
-            answer: tuple[Any, ...] = pickle.loads(_read(begins))  # noqa: S301 - our own process wrote it
+            write(ends, message)
+            answer: tuple[Any, ...] = pickle.loads(read(begins))  # noqa: S301 - our own process wrote it
         except (OSError, EOFError, ValueError) as error:
             self._process.kill()
             raise DiedError from error
@@ -236,7 +232,7 @@ class _Mind:
         """Return what the process does not know yet of a history: what was added, or after a correction all."""
         has, wanted = self._told.get(known.about, ()), known.history.observations
         n_kept = len(has) if wanted[: len(has)] == has else 0
-        _keep(self._told, known.about, wanted)
+        keep(self._told, known.about, wanted)
         return known.about, n_kept, wanted[n_kept:], known.history.refused
 
     def _give_up(self) -> None:
@@ -252,14 +248,6 @@ class _Mind:
                     pipe.close()
 
 
-def _keep(kept: OrderedDict[str, Any], about: str, what: object) -> None:
-    """Keep the last few; both ends do it alike."""
-    kept[about] = what
-    kept.move_to_end(about)
-    if len(kept) > _KNOWN:
-        kept.popitem(last=False)
-
-
 def _opened(answer: tuple[Any, ...], folder: Path | None) -> Any:  # noqa: ANN401 - what the job returned
     """Return what a job returned, or raise what it raised."""
     if answer[0] == "done":
@@ -273,99 +261,3 @@ def _opened(answer: tuple[Any, ...], folder: Path | None) -> Any:  # noqa: ANN40
     if isinstance(found, type) and issubclass(found, ServiceError) and not issubclass(found, InvalidError):
         raise found(text)
     raise PlannerError(text)
-
-
-def _write(stream: BinaryIO | Any, message: bytes) -> None:  # noqa: ANN401 - what Popen gives
-    stream.write(_HEAD.pack(len(message)))
-    stream.write(message)
-    stream.flush()
-
-
-def _read(stream: BinaryIO | Any) -> bytes:  # noqa: ANN401 - what Popen gives
-    """Return one message.
-
-    Raises:
-        EOFError: If the other end is gone.
-    """
-    head = stream.read(_HEAD.size)
-    if len(head) < _HEAD.size:
-        raise EOFError
-    (size,) = _HEAD.unpack(head)
-    message: bytes = stream.read(size)
-    if len(message) < size:
-        raise EOFError
-    return message
-
-
-# -- in the process ----------------------------------------------------------
-
-
-def main() -> None:
-    """Do jobs until the leash ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(AttributeError, OSError):
-        os.nice(10)  # instruments and the server go first: a model that is fitted must not delay a claim
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a person's rule prints goes to the log
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, asked), daemon=True).start()
-    if "loads" in sys.argv[1:]:
-        with contextlib.suppress(Exception):  # the first job tells what is wrong
-            _warm_up()
-    kept: OrderedDict[str, History] = OrderedDict()
-    while True:
-        _write(answers, _answer(asked.get(), kept))
-
-
-def _listen(stream: BinaryIO, asked: queue.SimpleQueue[bytes]) -> None:
-    """Pass questions on; end the process with the leash, whatever it is at."""
-    while True:
-        try:
-            asked.put(_read(stream))
-        except (EOFError, OSError):
-            os._exit(0)
-
-
-def _warm_up() -> None:
-    """Load what a suggestion needs, and take every step once."""
-    from alchemy_async.experiment import Objective
-    from alchemy_async.planner.bayesian import BayesianPlanner
-    from alchemy_async.service import suggesting
-    from alchemy_async.space import Continuous, Space
-
-    space = Space((Continuous("x"), Continuous("y")))
-    BayesianPlanner(space, (Objective("value"),)).warm_up()
-    suggesting.warm_up()
-
-
-def _answer(message: bytes, kept: OrderedDict[str, History]) -> bytes:
-    job, args, told = pickle.loads(message)  # noqa: S301 - our own server wrote it
-    if told is not None:
-        args = (_recalled(kept, *told), *args)
-    try:
-        answer: tuple[Any, ...] = ("done", _find(job)(*args))
-    except AlchemyError as error:
-        answer = ("refused", f"{type(error).__module__}.{type(error).__qualname__}", str(error))
-    except Exception as error:
-        log.exception("a job failed")
-        answer = ("failed", type(error).__name__, str(error))
-    return pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
-
-
-def _recalled(
-    kept: OrderedDict[str, History], about: str, n_kept: int, news: tuple[Observed, ...], refused: tuple[Any, ...]
-) -> History:
-    begun = kept[about].observations[:n_kept] if n_kept else ()
-    history = History(begun + news, refused)
-    _keep(kept, about, history)
-    return history
-
-
-def _find(job: str) -> Any:  # noqa: ANN401 - a function
-    module, _, name = job.partition(":")
-    return getattr(importlib.import_module(module if "." in module else _JOBS + module), name)
-
-
-if __name__ == "__main__":
-    main()

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from alchemy_async import locks
 from alchemy_async.cli.commands import app
+from alchemy_async.service import serving
 
 
 class Server:
@@ -162,3 +163,11 @@ def test_a_token_is_revoked_by_its_name_and_the_last_one_is_missed(root):
 
 def test_a_scope_that_is_none_is_refused(root):
     assert run("token", "add", "--root", root, "--name", "robot", "--scope", "root").exit_code == 2
+
+
+def test_small_answers_are_sent_at_once():
+    with serving._listening("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+
+        with accepted:
+            assert accepted.proto == socket.IPPROTO_TCP, "asyncio sets TCP_NODELAY only on these"

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -198,3 +200,14 @@ def test_readings_stay_as_they_are_in_a_design():
 
     assert {point["humidity"] for point in points} == {41.5}
     assert len({point["x"] for point in points}) == 6
+
+
+@pytest.mark.parametrize("method", ["sobol", "lhs", "random"])
+def test_every_category_and_every_number_at_the_end_gets_its_share(method):
+    space = Space((Categorical("solvent", options=("A", "B", "C")), Integer("n", low=1, high=3), Continuous("x")))
+
+    points = design(space, method, 300, seed=3)
+
+    for name in ("solvent", "n"):
+        counts = Counter(point[name] for point in points)
+        assert all(80 <= n <= 120 for n in counts.values()), (name, counts)

@@ -103,4 +103,3 @@ def test_an_option_that_no_worker_has_a_label_for_is_told_before_the_start():
 
     with pytest.raises(SettingsError, match='Write `labels = \\["B"\\]` under'):
         check_campaign(document)
-

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from starlette.routing import Match
@@ -11,6 +12,7 @@ from alchemy_async.errors import LedgerError, Mistake, SettingsError
 from alchemy_async.service.app import create_app
 from alchemy_async.service.context import ServiceSettings, make_service
 from alchemy_async.service.problems import ConflictError, NoModelError, TooMuchError
+from alchemy_async.service.switchboard import Switchboard, placed
 
 API = "/api/v1"
 JSON = {"Content-Type": "application/json"}
@@ -248,6 +250,24 @@ def test_the_switchboard_finds_the_very_operation_that_the_router_would(app):
 
     assert len(routes) > 50
     assert differing == []
+
+
+def test_a_path_of_its_own_goes_before_one_with_a_parameter():
+    room = APIRouter()
+    for path in ("/items/{name}", "/items/all"):
+        room.add_api_route(path, lambda: None, methods=["GET"])
+    room.add_api_route("/items/{name}", lambda: None, methods=["DELETE"])
+    board = Switchboard(room, list(placed(room, "/v1")))
+
+    found = {
+        (method, path): board.find({"type": "http", "method": method, "path": f"/v1/items/{path}", "root_path": ""})
+        for method, path in (("GET", "all"), ("GET", "one"), ("DELETE", "all"), ("PUT", "all"), ("GET", "one/more"))
+    }
+
+    assert {key: one and one[0].path for key, one in found.items()} == {
+        ("GET", "all"): "/v1/items/all", ("GET", "one"): "/v1/items/{name}", ("DELETE", "all"): "/v1/items/{name}",
+        ("PUT", "all"): None, ("GET", "one/more"): None,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -37,10 +37,8 @@ def test_a_job_is_done_in_another_process(pool):
 
 def test_a_history_is_sent_once_and_then_what_is_new_of_it(monkeypatch):
     sizes = []
-    write = thinking._write
-    monkeypatch.setattr(
-        thinking, "_write", lambda stream, message: (sizes.append(len(message)), write(stream, message))
-    )
+    write = thinking.write
+    monkeypatch.setattr(thinking, "write", lambda stream, message: (sizes.append(len(message)), write(stream, message)))
     long = observed(*range(500))
     with_one_more = long + observed(7)
     alone = Pool(1, loads=False)

@@ -263,7 +263,7 @@ def test_a_file_of_alchemists_puts_its_variables_in_place_of_those_that_there_ar
         ("nope", 400),
         ("[1, 2", 400),
         ("NaN", 400),
-        ('1}, "x": {"a": 1', 400),
+        ('[], "x": 2', 400),
         ('{"a": 1}', 422),
         ("7", 422),
         ('{"variables": [], "functions": []}', 422),

@@ -119,7 +119,7 @@ class AmendOne(Body):
 class AbandonOne(Body):
     """Why an experiment is given up."""
 
-    why: Annotated[str, Field(max_length=2000)] = ""
+    why: Annotated[str, Field(max_length=2000, examples=["the vial broke"])] = ""
 
 
 class StagedItem(Said):

@@ -121,7 +121,7 @@ class CompleteItem(Body):
 class FailItem(Body):
     """Why there is no measurement."""
 
-    error: Annotated[str, Field(max_length=10_000)]
+    error: Annotated[str, Field(max_length=10_000, examples=["the valve is stuck"])]
 
 
 Ended = Annotated[int, Query(ge=0, le=100_000, description="How many of the last results are looked through.")]
