@@ -127,6 +127,13 @@ class Wishes(Writer):
         said = {"reason": reason, "iteration": iteration}
         self.note("annotated", found.key, **{name: value for name, value in said.items() if value is not None})
 
+    def number(self, experiment: str) -> None:
+        """Give an experiment that is about to be measured the next iteration, if it has none."""
+        self._db.execute(
+            "UPDATE experiments SET iteration = ? WHERE id = ? AND iteration IS NULL",
+            (self.next_iteration(), experiment),
+        )
+
     def next_iteration(self) -> int:
         """Return the iteration that follows the largest one so far; 0 at first."""
         row = self._db.execute("SELECT max(iteration) FROM experiments WHERE iteration IS NOT NULL").fetchone()

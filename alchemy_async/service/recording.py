@@ -89,8 +89,8 @@ def report(
     if worker is None:
         _check_reports_here(attempt)
     experiment = find(turn, name)
-    if outcome.status is Status.COMPLETED and experiment.iteration is None and is_open(experiment):
-        turn.change.annotate(experiment.id, iteration=turn.change.next_iteration())
+    if outcome.status is Status.COMPLETED and is_open(experiment):
+        turn.change.number(experiment.id)
     reporter, digest = worker or attempt.worker, digest_of(outcome)
     ingested = turn.change.ingest(Result(turn.ledger.campaign, attempt.key, reporter, outcome), digest)
     known = turn.ledger.outcomes_of(attempt.key)

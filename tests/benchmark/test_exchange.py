@@ -406,7 +406,7 @@ def test_a_signal_ends_what_was_started_and_takes_its_folder_away(tmp_path):
 
     assert bench.returncode == 128 + signal.SIGTERM
     assert len(own) > 1
-    assert not any(map(processes.is_alive, own))
+    wait_until(lambda: not any(map(processes.is_alive, own)))  # a tracker of resources ends after whom it tracks
     assert list(place.iterdir()) == []
 
 

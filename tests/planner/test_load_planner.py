@@ -55,7 +55,7 @@ def test_something_that_cannot_be_asked_is_no_planner(tmp_path, monkeypatch):
 
 def test_an_unknown_option_is_answered_with_those_there_are():
     with pytest.raises(PlannerError, match="it takes noise, failures, max_enumerated, device"):
-        load_planner("bayesian", SPACE, ONE, {"kernel": "matern"})
+        load_planner("bayesian", SPACE, ONE, {"colour": "blue"})
 
 
 @pytest.mark.parametrize("options", [{"noise": "some"}, {"noise": -1.0}, {"noise": True}, {"max_enumerated": -1}])

@@ -108,7 +108,7 @@ def test_a_disk_that_is_full_is_told_and_waited_out_and_the_campaign_goes_on_as_
 
     assert "is full" in busy.said("plan")
     assert "Make room" in busy.said("plan")
-    assert "is kept in memory, the folder refuses it: [Errno 28] No space left on device" in busy.said("work")
+    assert "is kept in memory, the disk refuses it: [Errno 28] No space left on device" in busy.said("work")
     assert began_meanwhile == []
     assert busy.heartbeat()["instance"] == beat["instance"]
     assert busy.heartbeat()["beat"] > beat["beat"] + 4, "it went on beating, in vain or not"
