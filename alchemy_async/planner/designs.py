@@ -56,13 +56,16 @@ def design(space: Space, method: str, n: int, seed: int, avoid: Sequence[Point] 
     if method not in METHODS:
         raise PlannerError(f"{method!r} is no design. Choose one of {', '.join(METHODS)}.")
     rng = np.random.default_rng(seed)
+    # Only a Sobol sequence is gone on with: of any other the first rows would be drawn again and again, all taken.
+    further = np.random.default_rng([seed, len(avoid)]) if avoid else rng
     taken = Taken(space, avoid)
     if method == "grid":
         chosen = _choose_far(space, _grid(space, n, taken, rng), n, taken, rng)
     else:
-        chosen = _choose_first(_sequence(space, method, n, rng, len(avoid)), n, taken)
+        drawn = _sequence(space, method, n, rng if method == "sobol" else further, len(avoid))
+        chosen = _choose_first(drawn, n, taken)
     if len(chosen) < n:
-        chosen += _choose_far(space, _pool(space, n - len(chosen), rng), n - len(chosen), taken, rng)
+        chosen += _choose_far(space, _pool(space, n - len(chosen), further), n - len(chosen), taken, further)
     return [space.check(point) for point in chosen]
 
 

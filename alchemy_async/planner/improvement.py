@@ -21,6 +21,7 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 
@@ -51,28 +52,7 @@ class NoisyImprovement(Product):
         margin: By how much a value must be better to count, standardised, >= 0.
     """
 
-    def __init__(
-        self,
-        process: GaussianProcess,
-        pending: Array,
-        seed: int,
-        conditions: Conditions = _NO_CONDITIONS,
-        margin: float = 0.0,
-    ) -> None:
-        drawn, best, beside = _drawn(process, pending, seed, conditions, np.asarray)
-        super().__init__([(drawn, Above(best + margin)), *beside])
-
-
-class NoisyProbability(Product):
-    """Log probability of being better than the best of what is observed and pending.
-
-    Args:
-        process: The model; larger is better.
-        pending: Unit-cube coordinates of points not yet observed, shape ``(m, d)``.
-        seed: Seed of the draws.
-        conditions: What a point must meet beside.
-        margin: By how much a value must be better to count, standardised, >= 0.
-    """
+    _gain: ClassVar[type[Above] | type[Likelier]] = Above
 
     def __init__(
         self,
@@ -83,7 +63,13 @@ class NoisyProbability(Product):
         margin: float = 0.0,
     ) -> None:
         drawn, best, beside = _drawn(process, pending, seed, conditions, np.asarray)
-        super().__init__([(drawn, Likelier(best + margin)), *beside])
+        super().__init__([(drawn, self._gain(best + margin)), *beside])
+
+
+class NoisyProbability(NoisyImprovement):
+    """Log probability of being better than the best of what is observed and pending."""
+
+    _gain = Likelier
 
 
 class TargetImprovement(Product):

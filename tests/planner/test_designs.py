@@ -211,3 +211,10 @@ def test_every_category_and_every_number_at_the_end_gets_its_share(method):
     for name in ("solvent", "n"):
         counts = Counter(point[name] for point in points)
         assert all(80 <= n <= 120 for n in counts.values()), (name, counts)
+
+
+@pytest.mark.parametrize("method", ["sobol", "lhs", "random"])
+def test_hundreds_of_taken_points_leave_room_for_the_next(method):
+    taken = design(SQUARE, method, 600, seed=7)
+
+    assert len(design(SQUARE, method, 3, seed=7, avoid=taken)) == 3

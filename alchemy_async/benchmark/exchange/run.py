@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +30,8 @@ from alchemy_async.benchmark.exchange import (
 )
 from alchemy_async.benchmark.exchange.daemons import BenchError
 from alchemy_async.benchmark.exchange.floor import REPLACE, Floor
-from alchemy_async.errors import AlchemyError, FolderError
+from alchemy_async.benchmark.place import workplace
+from alchemy_async.errors import AlchemyError
 
 PARTS = ("floor", "throughput", "turnaround", "backlog", "restart", "idle", "memory", "start", "peers")
 
@@ -99,15 +99,8 @@ def run(plan: Plan, folder: Path | None = None, *, show: Callable[[str], None] =
     Raises:
         FolderError: If the folder can't be used.
     """
-    home = Path.cwd() if folder is None else folder
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        place = tempfile.TemporaryDirectory(prefix="alchemy-bench-", dir=home)
-    except OSError as error:
-        mend = "Name a folder that can be written, with --dir."
-        raise FolderError(f"nothing can be measured in {home}: {error.strerror or error}. {mend}") from error
-    with place:
-        return _Run(plan, Path(place.name).resolve(), show).document()
+    with workplace(folder) as place:
+        return _Run(plan, place, show).document()
 
 
 class _Run:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,11 +16,12 @@ from typing import Any
 
 from alchemy_async.benchmark.exchange import machine, processes
 from alchemy_async.benchmark.exchange.daemons import BenchError
+from alchemy_async.benchmark.place import workplace
 from alchemy_async.benchmark.service import goals, growth, mixed, regret, servers, staged, starting, suggesting
 from alchemy_async.benchmark.service.calls import Line
 from alchemy_async.benchmark.service.servers import Peer, Server
 from alchemy_async.benchmark.service.turns import OURS, THEIRS
-from alchemy_async.errors import AlchemyError, FolderError
+from alchemy_async.errors import AlchemyError
 
 PARTS = ("start", "staged", "mixed", "suggest", "regret", "growth")
 
@@ -82,15 +82,8 @@ def run(
     Raises:
         FolderError: If the folder can't be used.
     """
-    home = Path.cwd() if folder is None else folder
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        place = tempfile.TemporaryDirectory(prefix="alchemy-bench-", dir=home)
-    except OSError as error:
-        mend = "Name a folder that can be written, with --dir."
-        raise FolderError(f"nothing can be measured in {home}: {error.strerror or error}. {mend}") from error
-    with place:
-        return _Run(plan, peer, Path(place.name).resolve(), show).document()
+    with workplace(folder) as place:
+        return _Run(plan, peer, place, show).document()
 
 
 class _Run:
