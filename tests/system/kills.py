@@ -72,14 +72,6 @@ DRIVER = '''
 import os
 import random
 
-if "ALCHEMY_ASYNC_ARMED" in os.environ:
-    from pathlib import Path
-
-    from tests.system.armed import arm
-
-    arm("worker", Path(__file__).parent)
-
-
 def note(folder, *words):
     descriptor = os.open(folder / "tally.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(descriptor, (" ".join(map(str, words)) + "\\n").encode())

@@ -26,7 +26,7 @@ class StepFire(Fire):
         seed: Of what a person decides.
     """
 
-    modules: Mapping[str, str] = {"planner": "tests.system.armed"}
+    modules: Mapping[str, str] = {"planner": "tests.system.armed", "pool": "tests.system.armed"}
 
     def __init__(self, folder: Path, points: list[tuple[str, str, str]], *, seed: int = 0):
         super().__init__(folder, rounds=3 * len(points), seed=seed, workers=2)  # so many that none is left without work

@@ -143,7 +143,6 @@ def chunks():
     tidying = [
         [(actor, first, "after"), (actor, name, "before"), (actor, first, "after"), (actor, name, "after")]
         for (actor, name), first in TIDYING.items()
-        if actor == "planner"  # a worker process tidies up before it imports the driver that arms it
     ]
     once += [[point for points in tidying for point in points]]
     return once + [[(actor, name, when) for name in names for when in ("before", "after")] for actor, names in parts]
