@@ -38,7 +38,7 @@ def serve(
     """Serve the campaigns of a folder over REST, each as a session. Ctrl-C ends it; start it again to go on."""
     set_up_logging(log_format, verbose=verbose)
     from alchemy_async.service.context import ServiceSettings
-    from alchemy_async.service.serving import run_service
+    from alchemy_async.service.server.serving import run_service
 
     run_service(ServiceSettings(root.resolve(), host, port, tuple(allow_origin or ())), note)
 
@@ -54,7 +54,7 @@ def add(
     root: Root = HERE,
 ) -> None:
     """Make a token and print it: this once, since only its digest is kept."""
-    from alchemy_async.service.tokens import Scope, Tokens
+    from alchemy_async.service.gateway.tokens import Scope, Tokens
 
     if scope not in list(Scope):
         raise typer.BadParameter(f"{scope!r} is none of {', '.join(Scope)}.", param_hint="--scope")
@@ -68,7 +68,7 @@ def add(
 @app.command("list")
 def list_tokens(root: Root = HERE, as_json: Json = False) -> None:
     """List the tokens: name, scope, session, and when each was made."""
-    from alchemy_async.service.tokens import Tokens
+    from alchemy_async.service.gateway.tokens import Tokens
 
     tokens = Tokens(root.resolve()).all()
     if as_json:
@@ -89,7 +89,7 @@ def revoke(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name (see `token list`).")], root: Root = HERE
 ) -> None:
     """Take a token away; a running server refuses it from now on."""
-    from alchemy_async.service.tokens import Tokens
+    from alchemy_async.service.gateway.tokens import Tokens
 
     tokens = Tokens(root.resolve())
     tokens.revoke(name)

@@ -4,15 +4,17 @@ In:    requests of clients: robots, instruments, people's programs.
 Out:   the same ledger that the folders' daemons write; events for those who watch.
 Never: a second truth: what is not in the ledger did not happen.
 
-    the door       serving, app, switchboard, gate, access, tokens, limits, bodies, connections, refusing, metrics,
-                   pages
-    the paths      routers/, over `context`: what a running server has
-    a session      sessions, opening, beginning, overview, locking; study, variables, changing, fitting, rewriting
-    its work       desk (one transaction at a time); staging, taking, recording, measures; items, dataset, tables,
-                   auditing; adopting, after a crash
-    its copies     exporting, importing, moved, foreign, brought, backups, uploads
-    its thought    minds, thinking, mind (processes beside the server); acquiring, handouts, basis, suggesting,
-                   modelling, designs, designing, optimal
-    by itself      daemons, children, planning (the planner daemon as a child); relays (worker pools elsewhere)
-    its news       feed, watching, telling; leases
+From the top downwards; nothing imports what stands above it:
+
+    server/        the application, and the process that serves it
+    routers/       the paths, over `context`: what a running server has
+    models/        what a model is asked, in processes beside the server
+    events/        who is told of what happened
+    gateway/       what every request passes: tokens, limits, bodies, connections, metrics
+    autonomous/    sessions that run by themselves, and worker pools elsewhere
+    transfer/      sessions as files, out and in again
+    sessions/      the campaigns of a machine, each opened once
+    staged/        what happens to the experiments of one session, one transaction at a time
+    definition/    what a session studies, as campaign.toml says it
+    problems       what is refused, and why
 """

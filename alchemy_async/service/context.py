@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from alchemy_async.clock import Clock, SystemClock
-from alchemy_async.service.access import Access
-from alchemy_async.service.leases import Sweep
-from alchemy_async.service.limits import Limits, Places
-from alchemy_async.service.metrics import Metrics
-from alchemy_async.service.sessions import Sessions
+from alchemy_async.service.gateway.access import Access
+from alchemy_async.service.gateway.limits import Limits, Places
+from alchemy_async.service.gateway.metrics import Metrics
+from alchemy_async.service.sessions.leases import Sweep
+from alchemy_async.service.sessions.sessions import Sessions
 
 T = TypeVar("T")
 

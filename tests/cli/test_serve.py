@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from alchemy_async import locks
 from alchemy_async.cli.commands import app
-from alchemy_async.service import serving
+from alchemy_async.service.server import serving
 
 
 class Server:

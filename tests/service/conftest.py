@@ -4,8 +4,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from alchemy_async.clock import SimulatedClock
-from alchemy_async.service.app import create_app
 from alchemy_async.service.context import ServiceSettings, make_service
+from alchemy_async.service.server.app import create_app
 
 TWO_VARIABLES = """
 [campaign]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from alchemy_async.service import minds
-from alchemy_async.service.thinking import Pool
+from alchemy_async.service.models import minds
+from alchemy_async.service.models.thinking import Pool
 
 
 @pytest.fixture(scope="module")

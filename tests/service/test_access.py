@@ -9,12 +9,12 @@ from fastapi.testclient import TestClient
 from starlette.testclient import WebSocketDenialResponse
 
 from alchemy_async.errors import FolderError
-from alchemy_async.service import access
-from alchemy_async.service.access import Access, is_loopback, rule_for
-from alchemy_async.service.app import create_app
 from alchemy_async.service.context import ServiceSettings, make_service
+from alchemy_async.service.gateway import access
+from alchemy_async.service.gateway.access import Access, is_loopback, rule_for
+from alchemy_async.service.gateway.tokens import Scope, Tokens
 from alchemy_async.service.problems import NotAllowedError, UnknownError
-from alchemy_async.service.tokens import Scope, Tokens
+from alchemy_async.service.server.app import create_app
 
 API = "/api/v1"
 LOCAL = "http://127.0.0.1:8000"

@@ -5,11 +5,12 @@ import threading
 import pytest
 from fastapi.testclient import TestClient
 
-from alchemy_async.service import acquiring, handouts
-from alchemy_async.service.acquiring import STRATEGIES, Wish
-from alchemy_async.service.app import create_app
 from alchemy_async.service.context import ServiceSettings, make_service
+from alchemy_async.service.models import acquiring
+from alchemy_async.service.models.acquiring import STRATEGIES, Wish
 from alchemy_async.service.problems import UnavailableError
+from alchemy_async.service.server.app import create_app
+from alchemy_async.service.staged import handouts
 from tests.service.one_pool import one_pool, pool  # noqa: F401 - fixtures
 
 MIXED = """

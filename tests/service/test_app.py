@@ -9,10 +9,10 @@ from fastapi.testclient import TestClient
 from starlette.routing import Match
 
 from alchemy_async.errors import LedgerError, Mistake, SettingsError
-from alchemy_async.service.app import create_app
 from alchemy_async.service.context import ServiceSettings, make_service
 from alchemy_async.service.problems import ConflictError, NoModelError, TooMuchError
-from alchemy_async.service.switchboard import Switchboard, placed
+from alchemy_async.service.server.app import create_app
+from alchemy_async.service.server.switchboard import Switchboard, placed
 
 API = "/api/v1"
 JSON = {"Content-Type": "application/json"}

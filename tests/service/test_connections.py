@@ -6,8 +6,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from alchemy_async.service import connections
-from alchemy_async.service.connections import Guarded
+from alchemy_async.service.gateway import connections
+from alchemy_async.service.gateway.connections import Guarded
 
 
 async def app(scope, receive, send):

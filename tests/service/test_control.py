@@ -6,8 +6,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from alchemy_async import locks
-from alchemy_async.service.app import create_app
 from alchemy_async.service.context import ServiceSettings, make_service
+from alchemy_async.service.server.app import create_app
 from tests.worker_pool.conftest import until
 
 SETTINGS = """

@@ -10,8 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from alchemy_async.ledger.copying import TABLES, snapshot
-from alchemy_async.service.app import create_app
 from alchemy_async.service.context import ServiceSettings, make_service
+from alchemy_async.service.server.app import create_app
 
 P = "/api/v1"
 
@@ -339,7 +339,7 @@ def test_a_downloaded_session_is_named_after_itself_on_any_machine(client, at):
 def test_an_export_is_of_one_moment_and_holds_up_nobody(client, at, tmp_path):
     service = client.app.state.service
     session = service.sessions.session(at.rsplit("/", 1)[-1])
-    from alchemy_async.service.exporting import export
+    from alchemy_async.service.transfer.exporting import export
 
     pieces = export(session)
     head = next(pieces) + next(pieces)

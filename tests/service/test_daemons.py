@@ -15,10 +15,10 @@ from alchemy_async import locks
 from alchemy_async.clock import SystemClock
 from alchemy_async.experiment import QueueState, Revision
 from alchemy_async.files import parse_json
-from alchemy_async.service import daemons as room
-from alchemy_async.service.daemons import Daemons, Standing
-from alchemy_async.service.sessions import Sessions
-from alchemy_async.service.staging import Wanted, stage
+from alchemy_async.service.autonomous import daemons as room
+from alchemy_async.service.autonomous.daemons import Daemons, Standing
+from alchemy_async.service.sessions.sessions import Sessions
+from alchemy_async.service.staged.staging import Wanted, stage
 from tests.worker_pool.conftest import is_alive, until
 
 SETTINGS = """
@@ -40,8 +40,8 @@ SERVER = """
 import sys, time
 from pathlib import Path
 from alchemy_async.clock import SystemClock
-from alchemy_async.service.daemons import Daemons
-from alchemy_async.service.sessions import Sessions
+from alchemy_async.service.autonomous.daemons import Daemons
+from alchemy_async.service.sessions.sessions import Sessions
 daemons = Daemons(Sessions(Path(sys.argv[1]), SystemClock()), SystemClock())
 daemons.run("s1")
 time.sleep(300)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from alchemy_async.errors import PlannerError
-from alchemy_async.service import designing, optimal
-from alchemy_async.service.designs import CLASSICAL, FILLING, Classical
+from alchemy_async.service.models import designing, optimal
+from alchemy_async.service.models.designs import CLASSICAL, FILLING, Classical
 from alchemy_async.space import Categorical, Continuous, Discrete, Integer, LinearConstraint, Space
 from tests.service.one_pool import one_pool, pool  # noqa: F401 - fixtures
 from tests.service.test_acquisition import FOUR_POINTS, MIXED

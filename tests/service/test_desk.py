@@ -10,9 +10,9 @@ from alchemy_async.experiment import AttemptKey, AttemptState, Claim
 from alchemy_async.files import dump_json
 from alchemy_async.ledger import planner_lock
 from alchemy_async.queues.layout import Layout
-from alchemy_async.service.adopting import adopt
-from alchemy_async.service.desk import KEPT, Reply
 from alchemy_async.service.problems import ConflictError
+from alchemy_async.service.staged.adopting import adopt
+from alchemy_async.service.staged.desk import KEPT, Reply
 
 FIRST = AttemptKey("e0001", 1)
 STAGED = "/experiments/staged"
@@ -99,7 +99,7 @@ def test_an_answer_that_says_nothing_yet_is_not_kept(api):
 
 
 def test_answers_are_forgotten_after_a_week(api, monkeypatch):
-    monkeypatch.setattr("alchemy_async.service.desk._FORGET_EVERY", 1)
+    monkeypatch.setattr("alchemy_async.service.staged.desk._FORGET_EVERY", 1)
     api.desk.answer(lambda _: Reply({"n": 1}), key="k", request="r")
 
     api.service.clock.advance(KEPT.total_seconds() + 1)

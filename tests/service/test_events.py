@@ -9,8 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from alchemy_async.ledger import Ledger
-from alchemy_async.service.app import create_app
-from alchemy_async.service.tokens import Scope
+from alchemy_async.service.gateway.tokens import Scope
+from alchemy_async.service.server.app import create_app
 from tests.service.watched import complete, last, one_session, stage
 
 API = "/api/v1"

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from alchemy_async.service import feed as feeds
-from alchemy_async.service.feed import Feed
-from alchemy_async.service.watching import Watch
+from alchemy_async.service.events.watching import Watch
+from alchemy_async.service.sessions import feed as feeds
+from alchemy_async.service.sessions.feed import Feed
 from tests.service.watched import one_session, stage
 
 

@@ -5,11 +5,12 @@ import time
 import pytest
 
 from alchemy_async.clock import SimulatedClock
-from alchemy_async.service import leases, taking
 from alchemy_async.service.context import ServiceSettings, make_service
-from alchemy_async.service.leases import Sweep
-from alchemy_async.service.sessions import Sessions
-from alchemy_async.service.staging import Wanted, stage
+from alchemy_async.service.sessions import leases
+from alchemy_async.service.sessions.leases import Sweep
+from alchemy_async.service.sessions.sessions import Sessions
+from alchemy_async.service.staged import taking
+from alchemy_async.service.staged.staging import Wanted, stage
 
 CAMPAIGN = """
 [campaign]

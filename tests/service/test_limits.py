@@ -8,12 +8,12 @@ from fastapi import FastAPI, Request, UploadFile
 from fastapi.testclient import TestClient
 
 from alchemy_async.clock import SimulatedClock
-from alchemy_async.service import limits
-from alchemy_async.service.app import create_app
-from alchemy_async.service.bodies import Bodies
 from alchemy_async.service.context import ServiceSettings, make_service
-from alchemy_async.service.limits import Buckets, Limits, Places, Throttle
+from alchemy_async.service.gateway import limits
+from alchemy_async.service.gateway.bodies import Bodies
+from alchemy_async.service.gateway.limits import Buckets, Limits, Places, Throttle
 from alchemy_async.service.problems import TooMuchError
+from alchemy_async.service.server.app import create_app
 
 MOST = 1000
 

@@ -5,8 +5,8 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from alchemy_async import __version__
-from alchemy_async.service.app import create_app
 from alchemy_async.service.context import ServiceSettings, make_service
+from alchemy_async.service.server.app import create_app
 
 API = "/api/v1"
 

@@ -12,9 +12,9 @@ import pytest
 
 from alchemy_async.errors import PlannerError
 from alchemy_async.experiment import History, Observed, Refused
-from alchemy_async.service import thinking
+from alchemy_async.service.models import thinking
+from alchemy_async.service.models.thinking import Known, Pool
 from alchemy_async.service.problems import NoModelError, TooMuchError, UnavailableError
-from alchemy_async.service.thinking import Known, Pool
 
 JOBS = "tests.service.jobs"
 
@@ -183,7 +183,7 @@ def test_closing_ends_the_processes_and_whoever_waits_for_one():
 
 SERVER = """
 import sys, threading
-from alchemy_async.service.thinking import Pool
+from alchemy_async.service.models.thinking import Pool
 pool = Pool(2, loads=False)
 print(pool.do("tests.service.jobs:add", 1, 1), *pool.pids(), flush=True)
 pool.do("tests.service.jobs:reckon")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from alchemy_async.service import minds
+from alchemy_async.service.models import minds
 from tests.service.one_pool import one_pool, pool  # noqa: F401 - fixtures
 
 TRAIN = "/model/train"
@@ -228,7 +228,7 @@ def test_two_objectives_are_predicted_both(two):
 
 
 def test_the_metrics_are_those_of_predictions_of_each_value_without_itself():
-    from alchemy_async.service.modelling import metrics
+    from alchemy_async.service.models.modelling import metrics
 
     true, predicted = np.array([1.0, 2.0, 4.0]), np.array([1.5, 2.0, 3.0])
 

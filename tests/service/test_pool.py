@@ -15,8 +15,8 @@ from alchemy_async.experiment import AttemptKey, QueueState
 from alchemy_async.files import parse_json
 from alchemy_async.queues import publishing
 from alchemy_async.queues.folder_planner import FolderPlannerEnd
-from alchemy_async.service.app import create_app
 from alchemy_async.service.context import ServiceSettings, make_service
+from alchemy_async.service.server.app import create_app
 from alchemy_async.testing.queue_contract import CAMPAIGN, a_revision, an_offer, an_outcome
 
 SETTINGS = """

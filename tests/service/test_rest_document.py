@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from alchemy_async.service.app import create_app
 from alchemy_async.service.context import ServiceSettings, make_service
+from alchemy_async.service.server.app import create_app
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "rest.md").read_text(encoding="utf-8")
 VERDICTS = {"same", "better", "not offered"}

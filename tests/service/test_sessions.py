@@ -14,13 +14,13 @@ from fastapi.testclient import TestClient
 from alchemy_async import locks
 from alchemy_async.clock import SimulatedClock
 from alchemy_async.ledger import Ledger, planner_lock
-from alchemy_async.service import changing, overview
-from alchemy_async.service.app import create_app
 from alchemy_async.service.context import ServiceSettings, make_service
+from alchemy_async.service.definition.variables import RealVariable
 from alchemy_async.service.problems import InvalidError, SessionNotFoundError, TooMuchError, UnavailableError
-from alchemy_async.service.sessions import Sessions
-from alchemy_async.service.staging import Wanted, stage
-from alchemy_async.service.variables import RealVariable
+from alchemy_async.service.server.app import create_app
+from alchemy_async.service.sessions import changing, overview
+from alchemy_async.service.sessions.sessions import Sessions
+from alchemy_async.service.staged.staging import Wanted, stage
 
 P = "/api/v1"
 

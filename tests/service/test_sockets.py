@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
-from alchemy_async.service.app import create_app
+from alchemy_async.service.server.app import create_app
 from tests.service.watched import complete, last, one_session, stage
 
 API = "/api/v1"

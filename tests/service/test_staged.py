@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from alchemy_async.service import minds
-from alchemy_async.service.minds import Trained
+from alchemy_async.service.models import minds
+from alchemy_async.service.models.minds import Trained
 
 STAGED = "/experiments/staged"
 NOT_A_POINT = [

@@ -9,19 +9,20 @@ import pytest
 from alchemy_async import locks
 from alchemy_async.clock import SimulatedClock
 from alchemy_async.ledger import Ledger, planner_lock
-from alchemy_async.service import changing, study
-from alchemy_async.service.problems import ConflictError, InvalidError, ServiceError, UnavailableError, UnknownError
-from alchemy_async.service.recording import report
-from alchemy_async.service.rewriting import rewrite
-from alchemy_async.service.sessions import Sessions
-from alchemy_async.service.staging import Wanted, clear, stage
-from alchemy_async.service.variables import (
+from alchemy_async.service.definition import study
+from alchemy_async.service.definition.rewriting import rewrite
+from alchemy_async.service.definition.variables import (
     CategoricalVariable,
     Constraint,
     DiscreteVariable,
     IntegerVariable,
     RealVariable,
 )
+from alchemy_async.service.problems import ConflictError, InvalidError, ServiceError, UnavailableError, UnknownError
+from alchemy_async.service.sessions import changing
+from alchemy_async.service.sessions.sessions import Sessions
+from alchemy_async.service.staged.recording import report
+from alchemy_async.service.staged.staging import Wanted, clear, stage
 
 BY_HAND = """\
 # the oil bath is slow
@@ -92,7 +93,7 @@ def staged(session, **inputs):
 
 
 def measured(session, name, value=1.0, parameters=None):
-    from alchemy_async.service.measures import Measured
+    from alchemy_async.service.staged.measures import Measured
 
     objective = session.desk.study.objectives[0].name
     with session.desk.turn() as turn:

@@ -5,8 +5,8 @@ import json
 import pytest
 from fastapi.testclient import TestClient
 
-from alchemy_async.service.app import create_app
 from alchemy_async.service.context import ServiceSettings, make_service
+from alchemy_async.service.server.app import create_app
 
 T = {"name": "T", "type": "real", "min": 300, "max": 400, "unit": "K", "description": "oil bath"}
 N = {"name": "n", "type": "integer", "min": 1, "max": 8}

@@ -176,8 +176,8 @@ def test_the_learning_curve_begins_at_five_results(mixed):
 
 def test_the_learning_curve_of_many_results_has_24_steps_at_most():
     from alchemy_async.experiment import History, Objective, Observed
-    from alchemy_async.service import modelling
-    from alchemy_async.service.basis import Basis
+    from alchemy_async.service.models import modelling
+    from alchemy_async.service.models.basis import Basis
     from alchemy_async.space import Continuous, Space
 
     sizes = []

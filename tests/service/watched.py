@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from alchemy_async.experiment import AttemptKey, Outcome, Result, Status
-from alchemy_async.service import telling
 from alchemy_async.service.context import ServiceSettings, make_service
-from alchemy_async.service.limits import Limits
+from alchemy_async.service.events import telling
+from alchemy_async.service.gateway.limits import Limits
 
 CAMPAIGN = """
 [campaign]

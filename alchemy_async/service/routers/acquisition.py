@@ -18,10 +18,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, FastAPI
 from pydantic import Field
 
-from alchemy_async.service import acquiring, minds
-from alchemy_async.service.acquiring import MOST, STRATEGIES, Wish
-from alchemy_async.service.basis import Basis, present, with_goal
 from alchemy_async.service.context import Service
+from alchemy_async.service.models import acquiring, minds
+from alchemy_async.service.models.acquiring import MOST, STRATEGIES, Wish
+from alchemy_async.service.models.basis import Basis, present, with_goal
 from alchemy_async.service.problems import NoDataError
 from alchemy_async.service.routers.given import Body, Said, Scalar, ServiceGiven, SessionGiven, refusals
 from alchemy_async.service.routers.shapes import Whole

@@ -16,11 +16,12 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
-from alchemy_async.service import auditing, overview
-from alchemy_async.service.desk import Reply, Turn
 from alchemy_async.service.problems import ServiceError
 from alchemy_async.service.routers.given import Body, DeskGiven, Key, Said, SessionGiven, refusals
 from alchemy_async.service.routers.shapes import MOST_ROWS, After, Inputs, Metadata, respond, text_of
+from alchemy_async.service.sessions import overview
+from alchemy_async.service.staged import auditing
+from alchemy_async.service.staged.desk import Reply, Turn
 
 router = APIRouter(tags=["audit"], prefix="/sessions/{session_id}/audit")
 

@@ -16,8 +16,6 @@ from starlette.concurrency import run_in_threadpool
 
 from alchemy_async.experiment import Experiment, State
 from alchemy_async.ledger import Ledger
-from alchemy_async.service import staging, taking
-from alchemy_async.service.desk import Reply, Turn
 from alchemy_async.service.problems import InvalidError
 from alchemy_async.service.routers.given import (
     Body,
@@ -39,8 +37,10 @@ from alchemy_async.service.routers.shapes import (
     respond,
     text_of,
 )
-from alchemy_async.service.sessions import Session
-from alchemy_async.service.staging import REST
+from alchemy_async.service.sessions.sessions import Session
+from alchemy_async.service.staged import staging, taking
+from alchemy_async.service.staged.desk import Reply, Turn
+from alchemy_async.service.staged.staging import REST
 
 router = APIRouter(tags=["claims"], prefix="/sessions/{session_id}/experiments/staged")
 

@@ -14,8 +14,8 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from alchemy_async.clock import to_wire
+from alchemy_async.service.autonomous.daemons import Daemons, Standing
 from alchemy_async.service.context import Service
-from alchemy_async.service.daemons import Daemons, Standing
 from alchemy_async.service.problems import ServiceError
 from alchemy_async.service.routers.given import Body, Said, ServiceGiven, SessionGiven, refusals
 

@@ -15,13 +15,13 @@ from fastapi import APIRouter, Path, Query, UploadFile
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from alchemy_async.service import overview
-from alchemy_async.service.backups import Backups
-from alchemy_async.service.exporting import export
-from alchemy_async.service.importing import bring
-from alchemy_async.service.opening import Session
 from alchemy_async.service.routers.given import Said, ServiceGiven, SessionGiven, refusals
-from alchemy_async.service.uploads import read_upload
+from alchemy_async.service.sessions import overview
+from alchemy_async.service.sessions.opening import Session
+from alchemy_async.service.transfer.backups import Backups
+from alchemy_async.service.transfer.exporting import export
+from alchemy_async.service.transfer.importing import bring
+from alchemy_async.service.transfer.uploads import read_upload
 
 router = APIRouter()
 

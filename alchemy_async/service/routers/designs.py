@@ -14,13 +14,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import Field
 
-from alchemy_async.service import minds
-from alchemy_async.service.changing import constraint_names, labels_of
-from alchemy_async.service.designs import FILLING, Classical, Designed
+from alchemy_async.service.models import minds
+from alchemy_async.service.models.designs import FILLING, Classical, Designed
 from alchemy_async.service.problems import ServiceError
 from alchemy_async.service.routers.given import Body, Said, ServiceGiven, SessionGiven, refusals
 from alchemy_async.service.routers.shapes import Whole
-from alchemy_async.service.sessions import Session
+from alchemy_async.service.sessions.changing import constraint_names, labels_of
+from alchemy_async.service.sessions.sessions import Session
 
 router = APIRouter(tags=["designs"], prefix="/sessions/{session_id}")
 

@@ -21,12 +21,12 @@ from starlette.responses import Response
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from alchemy_async.errors import AlchemyError
-from alchemy_async.service import telling
 from alchemy_async.service.context import Service
-from alchemy_async.service.gate import STILL_MAY
-from alchemy_async.service.refusing import refusal_of
+from alchemy_async.service.events import telling
+from alchemy_async.service.events.watching import Watch
+from alchemy_async.service.gateway.gate import STILL_MAY
+from alchemy_async.service.gateway.refusing import refusal_of
 from alchemy_async.service.routers.given import Said, ServiceGiven, SessionId, refusals
-from alchemy_async.service.watching import Watch
 
 router = APIRouter(tags=["events"])
 sockets = APIRouter(tags=["events"])

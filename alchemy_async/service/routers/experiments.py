@@ -20,11 +20,7 @@ from starlette.responses import StreamingResponse
 from alchemy_async.experiment import Objective
 from alchemy_async.ledger import Measurement
 from alchemy_async.ledger.dataset import USED
-from alchemy_async.service import dataset, recording
-from alchemy_async.service.desk import Desk, Reply, Turn
-from alchemy_async.service.measures import Measured, by_objective
 from alchemy_async.service.problems import UnknownError
-from alchemy_async.service.recording import Row
 from alchemy_async.service.routers.given import (
     Body,
     DeskGiven,
@@ -49,6 +45,10 @@ from alchemy_async.service.routers.shapes import (
     text_of,
 )
 from alchemy_async.service.routers.training import TrainingGiven
+from alchemy_async.service.staged import dataset, recording
+from alchemy_async.service.staged.desk import Desk, Reply, Turn
+from alchemy_async.service.staged.measures import Measured, by_objective
+from alchemy_async.service.staged.recording import Row
 
 router = APIRouter(tags=["experiments"], prefix="/sessions/{session_id}/experiments")
 

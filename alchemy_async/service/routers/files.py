@@ -19,10 +19,10 @@ from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from alchemy_async.ledger.dataset import USED
-from alchemy_async.service import dataset, recording, tables
-from alchemy_async.service.desk import Reply, Turn
 from alchemy_async.service.routers.given import DeskGiven, Key, Said, refusals
 from alchemy_async.service.routers.shapes import respond, text_of
+from alchemy_async.service.staged import dataset, recording, tables
+from alchemy_async.service.staged.desk import Reply, Turn
 
 router = APIRouter(tags=["experiments"], prefix="/sessions/{session_id}/experiments")
 

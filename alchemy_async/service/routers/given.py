@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, Stric
 from starlette.concurrency import run_in_threadpool
 
 from alchemy_async.service.context import Service
-from alchemy_async.service.desk import Desk
-from alchemy_async.service.sessions import Session, Sessions
-from alchemy_async.service.study import stamp_of
+from alchemy_async.service.definition.study import stamp_of
+from alchemy_async.service.sessions.sessions import Session, Sessions
+from alchemy_async.service.staged.desk import Desk
 
 KEY = "Idempotency-Key"
 Scalar = StrictInt | StrictFloat | StrictStr

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import BeforeValidator, Field
 
-from alchemy_async.service import minds
-from alchemy_async.service.basis import as_run, present, trained
+from alchemy_async.service.models import minds
+from alchemy_async.service.models.basis import as_run, present, trained
 from alchemy_async.service.problems import InvalidError, NoDataError, NoModelError
 from alchemy_async.service.routers.given import Body, Said, ServiceGiven, SessionGiven, refusals
 from alchemy_async.service.routers.shapes import Inputs

@@ -13,12 +13,12 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from alchemy_async.ledger import Ledger, Measurement
-from alchemy_async.service import staging
-from alchemy_async.service.desk import Reply, Turn
-from alchemy_async.service.measures import Measured, by_objective, check_measured, noise_of
 from alchemy_async.service.problems import InvalidError, UnknownError
 from alchemy_async.service.routers.given import Body, DeskGiven, Key, Said, refusals
 from alchemy_async.service.routers.shapes import ExperimentId, Noise, Number, Output, Try, respond, text_of
+from alchemy_async.service.staged import staging
+from alchemy_async.service.staged.desk import Reply, Turn
+from alchemy_async.service.staged.measures import Measured, by_objective, check_measured, noise_of
 
 router = APIRouter(tags=["experiments"], prefix="/sessions/{session_id}/experiments/{experiment_id}/observation")
 

@@ -21,14 +21,14 @@ from alchemy_async.experiment import Heartbeat, QueueState, Result, Revision, St
 from alchemy_async.experiment.fields import FORMAT
 from alchemy_async.files import TooLargeError
 from alchemy_async.queues.folder_relay import Asker, FolderRelay
+from alchemy_async.service.autonomous.daemons import Daemons
+from alchemy_async.service.autonomous.relays import Relays
 from alchemy_async.service.context import Service
-from alchemy_async.service.daemons import Daemons
 from alchemy_async.service.problems import ConflictError, InvalidError, TooMuchError
-from alchemy_async.service.relays import Relays
 from alchemy_async.service.routers import control
 from alchemy_async.service.routers.control import DaemonsGiven, make_daemons
 from alchemy_async.service.routers.given import Body, Said, Scalar, ServiceGiven, SessionGiven, refusals
-from alchemy_async.service.taking import check_worker, read_key
+from alchemy_async.service.staged.taking import check_worker, read_key
 
 
 @asynccontextmanager

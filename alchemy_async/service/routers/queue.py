@@ -18,12 +18,7 @@ from pydantic import Field
 
 from alchemy_async.experiment import Failure, Outcome, State, Status
 from alchemy_async.ledger import Item
-from alchemy_async.service import items, recording, staging, taking
-from alchemy_async.service.changing import labels_of
-from alchemy_async.service.desk import Reply, Turn
-from alchemy_async.service.measures import Measured, check_measured
 from alchemy_async.service.problems import ConflictError, ServiceError
-from alchemy_async.service.recording import Row
 from alchemy_async.service.routers.given import (
     Body,
     DeskGiven,
@@ -45,7 +40,12 @@ from alchemy_async.service.routers.shapes import (
     text_of,
 )
 from alchemy_async.service.routers.training import TrainingGiven
-from alchemy_async.service.staging import REST, Wanted
+from alchemy_async.service.sessions.changing import labels_of
+from alchemy_async.service.staged import items, recording, staging, taking
+from alchemy_async.service.staged.desk import Reply, Turn
+from alchemy_async.service.staged.measures import Measured, check_measured
+from alchemy_async.service.staged.recording import Row
+from alchemy_async.service.staged.staging import REST, Wanted
 
 router = APIRouter(tags=["queue"], prefix="/sessions/{session_id}/experiments")
 

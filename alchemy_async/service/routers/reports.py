@@ -14,9 +14,6 @@ from pydantic import Field, model_validator
 
 from alchemy_async.clock import from_wire
 from alchemy_async.experiment import Failure, Outcome, State, Status
-from alchemy_async.service import recording, staging, taking
-from alchemy_async.service.desk import Reply, Turn
-from alchemy_async.service.measures import Measured, by_objective, check_measured
 from alchemy_async.service.problems import ConflictError, InvalidError
 from alchemy_async.service.routers.given import Body, DeskGiven, Key, refusals
 from alchemy_async.service.routers.shapes import (
@@ -35,6 +32,9 @@ from alchemy_async.service.routers.shapes import (
     respond,
     text_of,
 )
+from alchemy_async.service.staged import recording, staging, taking
+from alchemy_async.service.staged.desk import Reply, Turn
+from alchemy_async.service.staged.measures import Measured, by_objective, check_measured
 
 router = APIRouter(tags=["claims"], prefix="/sessions/{session_id}/experiments/staged/{experiment_id}")
 

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import Field
 
 from alchemy_async import __version__
-from alchemy_async.service import metrics, pages
+from alchemy_async.service.gateway import metrics, pages
 from alchemy_async.service.problems import UnavailableError
 from alchemy_async.service.routers.given import Said, ServiceGiven, refusals
 

@@ -14,12 +14,12 @@ from pydantic import Field
 
 from alchemy_async.clock import to_wire
 from alchemy_async.errors import AlchemyError
-from alchemy_async.service import overview
-from alchemy_async.service.locking import lock, locked, unlock
 from alchemy_async.service.routers.control import DaemonsGiven
 from alchemy_async.service.routers.copies import Message, SessionBegun, begun
 from alchemy_async.service.routers.copies import router as copies
 from alchemy_async.service.routers.given import Body, Said, ServiceGiven, SessionGiven, refusals
+from alchemy_async.service.sessions import overview
+from alchemy_async.service.sessions.locking import lock, locked, unlock
 
 router = APIRouter(tags=["sessions"])
 

@@ -15,8 +15,8 @@ from fastapi import Path, Query, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from alchemy_async.experiment import Experiment
-from alchemy_async.service.desk import Reply
 from alchemy_async.service.routers.given import Body, Said, request_text
+from alchemy_async.service.staged.desk import Reply
 
 MOST_ROWS = 10_000  # of one request
 _MOST_METADATA = 65_536  # bytes of JSON

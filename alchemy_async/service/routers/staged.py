@@ -18,9 +18,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Response
 from pydantic import Field
 
-from alchemy_async.service import recording, staging
-from alchemy_async.service.desk import Reply, Turn
-from alchemy_async.service.measures import Given, Measured, by_objective
 from alchemy_async.service.problems import ConflictError, ServiceError
 from alchemy_async.service.routers.given import (
     Body,
@@ -47,7 +44,10 @@ from alchemy_async.service.routers.shapes import (
     text_of,
 )
 from alchemy_async.service.routers.training import TrainingGiven
-from alchemy_async.service.staging import Wanted
+from alchemy_async.service.staged import recording, staging
+from alchemy_async.service.staged.desk import Reply, Turn
+from alchemy_async.service.staged.measures import Given, Measured, by_objective
+from alchemy_async.service.staged.staging import Wanted
 
 router = APIRouter(tags=["staged"], prefix="/sessions/{session_id}/experiments/staged")
 

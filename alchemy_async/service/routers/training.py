@@ -15,10 +15,10 @@ from typing import Annotated, Literal
 from fastapi import Depends, Query
 
 from alchemy_async.errors import AlchemyError
-from alchemy_async.service import minds
 from alchemy_async.service.context import Service
-from alchemy_async.service.desk import Reply
-from alchemy_async.service.sessions import Session
+from alchemy_async.service.models import minds
+from alchemy_async.service.sessions.sessions import Session
+from alchemy_async.service.staged.desk import Reply
 
 log = logging.getLogger(__name__)
 

@@ -13,13 +13,7 @@ from fastapi import APIRouter, Body, Query, UploadFile
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from alchemy_async.service import changing, overview
-from alchemy_async.service.problems import InvalidError
-from alchemy_async.service.routers.copies import Message
-from alchemy_async.service.routers.given import Body as Wanted
-from alchemy_async.service.routers.given import DeskGiven, Said, SessionGiven, refusals
-from alchemy_async.service.uploads import read_upload
-from alchemy_async.service.variables import (
+from alchemy_async.service.definition.variables import (
     Constraint,
     Variable,
     as_constraint,
@@ -27,6 +21,12 @@ from alchemy_async.service.variables import (
     read_constraint,
     read_variable,
 )
+from alchemy_async.service.problems import InvalidError
+from alchemy_async.service.routers.copies import Message
+from alchemy_async.service.routers.given import Body as Wanted
+from alchemy_async.service.routers.given import DeskGiven, Said, SessionGiven, refusals
+from alchemy_async.service.sessions import changing, overview
+from alchemy_async.service.transfer.uploads import read_upload
 
 router = APIRouter(tags=["variables"])
 

@@ -13,13 +13,14 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from alchemy_async.experiment import History
-from alchemy_async.service import handouts, minds
-from alchemy_async.service.basis import Basis, as_run, objective_named, present, trained
 from alchemy_async.service.context import Service
+from alchemy_async.service.models import minds
+from alchemy_async.service.models.basis import Basis, as_run, objective_named, present, trained
 from alchemy_async.service.problems import InvalidError, NoModelError
 from alchemy_async.service.routers.given import Body, Said, Scalar, ServiceGiven, SessionGiven, refusals
 from alchemy_async.service.routers.shapes import Whole
-from alchemy_async.service.sessions import Session
+from alchemy_async.service.sessions.sessions import Session
+from alchemy_async.service.staged import handouts
 from alchemy_async.space import Categorical, Context, Fixed, Space, Value
 
 router = APIRouter(tags=["visualizations"], prefix="/sessions/{session_id}/visualizations")
