@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -14,6 +17,8 @@ from tests.system.kills import Fire
 
 ONCE = ("staging.made", "pickup.made", "claims.made", "workers.made", "rejected.made", "folder.fsynced", "dump.fsynced")
 """What the planner does once in the life of a folder."""
+AT_A_START = ("folder.fsynced",)
+"""What a worker does as it begins, and not again."""
 
 
 class StepFire(Fire):
@@ -89,16 +94,27 @@ class StepFire(Fire):
         return path.read_bytes().count(b"measured") if path.exists() else 0
 
     def _provoke(self, actor, name):
-        """Do what makes the planner take a step that it takes seldom: cancel, or leave what is no result."""
-        if actor != "planner" or time.monotonic() < self._next_stimulus_s:
+        """Do what makes somebody take a step that is taken seldom: cancel, leave what is no result, end a worker."""
+        if time.monotonic() < self._next_stimulus_s:
             return
         self._next_stimulus_s = time.monotonic() + 1.0
+        if actor == "worker":
+            if name in AT_A_START:
+                self._end_a_worker()
+            return
         if name.startswith(("rejected", "reason", "result", "staging")):
             name = f"worker_result_stranger_e9999.{len(self.checker.spoiled) + 1}.json"
             self.checker.spoiled.add(name)
             (self.folder / "dump" / name).write_text("this is no result")
         if name.startswith("claim"):
             self._cancel_one()
+
+    def _end_a_worker(self):
+        """Kill one at no step in particular; the pool starts another."""
+        self._next_stimulus_s += 4.0
+        for pid in self._workers()[:1]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _cancel_one(self):
         try:

@@ -143,6 +143,7 @@ def chunks():
     tidying = [
         [(actor, first, "after"), (actor, name, "before"), (actor, first, "after"), (actor, name, "after")]
         for (actor, name), first in TIDYING.items()
+        if actor == "planner"  # a dead worker is followed at once, before anybody can say where that one is to die
     ]
     once += [[point for points in tidying for point in points]]
     return once + [[(actor, name, when) for name in names for when in ("before", "after")] for actor, names in parts]
