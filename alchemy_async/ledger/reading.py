@@ -92,6 +92,14 @@ class Reader(Dataset):
         )
         return [rows.experiment(row) for row in found]
 
+    def waiting_texts(self) -> list[tuple[str, str, str]]:
+        """Return id, parameters as JSON text and reason of all that `waiting` returns, in its order."""
+        found = self._db.execute(
+            "SELECT id, parameters, reason FROM experiments WHERE state = 'queued' AND NOT is_cancelling"
+            " ORDER BY priority DESC, number"
+        )
+        return [(row["id"], row["parameters"], row["reason"]) for row in found]
+
     def added_after(self, number: int) -> list[Experiment]:
         """Return the experiments with a larger number, by number."""
         found = self._db.execute("SELECT * FROM experiments WHERE number > ? ORDER BY number", (number,))

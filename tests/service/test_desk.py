@@ -8,7 +8,7 @@ import pytest
 from alchemy_async import locks
 from alchemy_async.experiment import AttemptKey, AttemptState, Claim
 from alchemy_async.files import dump_json
-from alchemy_async.ledger import planner_lock
+from alchemy_async.ledger import Ledger, planner_lock
 from alchemy_async.queues.layout import Layout
 from alchemy_async.service.problems import ConflictError
 from alchemy_async.service.staged.adopting import adopt
@@ -235,3 +235,32 @@ def test_a_claim_that_can_not_be_read_is_one_all_the_same(listed):
 
     assert adopt(listed.desk) == 1
     assert attempt(listed).worker == "unknown"
+
+
+def test_what_is_read_again_is_made_anew_after_anybody_wrote(api):
+    n_made = []
+
+    def make(ledger):
+        n_made.append(1)
+        return [one.reason for one in ledger.waiting()]
+
+    api.stage(1.0)
+    assert api.desk.read("reasons", make) is api.desk.read("reasons", make)
+    assert len(n_made) == 1
+
+    with api.desk.turn() as turn:
+        turn.change.annotate("e0001", reason="ours")
+    assert api.desk.read("reasons", make) == ["ours"]
+
+    with Ledger.open(api.desk.folder / "campaign.db") as other, other.change() as change:
+        change.annotate("e0001", reason="another process's")
+    assert api.desk.read("reasons", make) == ["another process's"]
+
+
+def test_a_list_that_is_polled_shows_what_another_process_changed(api):
+    api.stage(1.0)
+    before = api.get(STAGED).json()
+    with Ledger.open(api.desk.folder / "campaign.db") as other, other.change() as change:
+        change.annotate("e0001", reason="another process's")
+
+    assert api.get(STAGED).json() == {**before, "reason": "another process's", "reasons": ["another process's"]}

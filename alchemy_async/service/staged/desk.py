@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alchemy_async.clock import Clock, to_wire
 from alchemy_async.experiment import Attempt, AttemptKey, Claim
@@ -27,6 +27,8 @@ from alchemy_async.service.problems import ConflictError
 OWNER = "service"  # of what it links into a campaign folder
 KEPT = timedelta(days=7)  # that a reply can be asked for again
 _FORGET_EVERY = 1000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ class Desk:
         self._lock = threading.RLock()
         self._claims: FolderClaims | None = None
         self._n_remembered = 0
+        self._read: dict[str, tuple[tuple[int, int], Any]] = {}
 
     @contextmanager
     def turn(self, *, waits: bool = True) -> Iterator[Turn]:
@@ -166,6 +169,21 @@ class Desk:
         """Return a pair that differs after any commit, this process's or another's."""
         with self._lock:
             return self._ledger.stamp()
+
+    def read(self, what: str, make: Callable[[Ledger], T]) -> T:
+        """Return what is read from the ledger; as it was read last, unless anything at all was written since.
+
+        Args:
+            what: Its name, one for each ``make``.
+            make: Reads it; what it returns must not be changed by anybody.
+        """
+        with self._lock:
+            stamp = self._ledger.stamp()  # first: what is written meanwhile is read next time
+            kept = self._read.get(what)
+            if kept is None or kept[0] != stamp:
+                kept = self._read[what] = stamp, make(self._ledger)
+            found: T = kept[1]
+            return found
 
     def answer(self, make: Callable[[Turn], Reply], *, key: str | None = None, request: str = "") -> Reply:
         """Do a piece of work, once: a repetition under the same key is answered as the first was.
