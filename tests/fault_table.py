@@ -29,6 +29,9 @@ ROWS = {
     13: "a driver that hangs, raises, exits, crashes, floods or forks",
     14: "reset while daemons run",
     15: "files of a newer format",
+    16: "kill -9 of the server",
+    17: "an instrument's network that fails",
+    18: "clients that vanish, repeat themselves or race",
 }
 OTHER = 0  # slow tests that belong to no row
 OTHER_TITLE = "slow tests without a row"

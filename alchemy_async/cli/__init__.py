@@ -15,28 +15,27 @@ Never: decides about experiments, or loads torch, numpy or pydantic before a com
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
+
+_DAEMONS = ("plan", "work", "serve")
 
 
 def main() -> None:
     """Run the command that the command line names."""
     words = sys.argv[1:]
-    if _starts_workers(words):
+    command = next((word for word in words if not word.startswith("-")), "")
+    if command in _DAEMONS:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it heeds it: an exception can get lost in an import
+    if command == "work" and "--help" not in words:
         from alchemy_async.worker_pool import processes
 
         over_rest = any(word.partition("=")[0] == "--server" for word in words)
-        processes.prepare(
-            over_rest=over_rest
-        )  # what the workers need loads on another core, beside what this process needs
+        processes.prepare(over_rest=over_rest)  # loads on another core, beside what this process needs
     from alchemy_async.cli.commands import app
 
     app(prog_name="alchemy-async")
-
-
-def _starts_workers(words: list[str]) -> bool:
-    command = next((word for word in words if not word.startswith("-")), "")
-    return command == "work" and "--help" not in words
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - typed as whatever is asked for

@@ -26,7 +26,10 @@ def number_of(value: object) -> float | None:
     """Return a finite number as a float; None for anything else, True and False among it."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         return None
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond all floats
+        return None
     return number if math.isfinite(number) else None
 
 

@@ -52,6 +52,30 @@ def test_work_alone_begins_with_what_its_workers_need_before_it_loads_the_comman
     assert ended.stdout.splitlines()[:1] == said
 
 
+@pytest.mark.parametrize("command", ["plan", "work", "serve"])
+def test_a_daemon_that_is_interrupted_while_it_loads_ends_though_the_exception_would_get_lost(tmp_path, command):
+    script = (
+        f"import sys; sys.argv = ['alchemy-async', {command!r}, {str(tmp_path)!r}]\n"
+        "import os, signal, types\n"
+        "import alchemy_async.cli as cli\n"
+        "from alchemy_async.worker_pool import processes\n"
+        "processes.prepare = lambda **_: None\n"
+        "class Late(types.ModuleType):\n"
+        "    def app(self, **_):\n"
+        "        try:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "        except BaseException:\n"
+        "            pass  # as in an import that takes it for its own trouble\n"
+        "        print('runs on')\n"
+        "sys.modules['alchemy_async.cli.commands'] = Late('late')\n"
+        "cli.main()"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
+
+
 def test_interrupting_the_planner_ends_it_properly_with_a_log_in_json(folder):
     with start("plan", folder, "--log-format", "json") as planner:
         first = json.loads(planner.stderr.readline())

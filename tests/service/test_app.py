@@ -114,6 +114,33 @@ def test_a_body_that_is_not_strict_json_is_refused_with_what_is_wrong(client, bo
 
 
 @pytest.mark.parametrize(
+    ("body", "places"),
+    [
+        (b'{"name": "a", "x": NaN}', [["x"]]),
+        (b'{"a": [{"T": 1}, {"T": -Infinity, "p": 1e999}], "b": Infinity}', [["a", 1, "T"], ["a", 1, "p"], ["b"]]),
+        (b'{"x": ' + b"9" * 5000 + b"}", [["x"]]),
+        (b'{"' + b"k" * 500 + b'": NaN}', [["k" * 100]]),
+        (b'{"a": [' + b"1.5, " * 100_000 + b"NaN]}", [["a", 100_000]]),
+        (b'{"a": ' + b"[" * 100_000 + b"NaN" + b"]" * 100_000 + b"}", [[]]),
+        (b'{"a": NaN, ', [[]]),
+    ],
+)
+def test_a_number_that_is_none_is_refused_with_the_field_in_which_it_stands(client, body, places):
+    answer = client.post(f"{API}/sessions", content=body, headers=JSON)
+
+    assert answer.status_code == 422
+    assert [error["loc"] for error in is_of_the_one_form(answer)["errors"]] == [["body", *place] for place in places]
+    assert all(".".join(map(str, place)) in answer.json()["detail"] for place in places)
+
+
+def test_of_very_many_fields_without_a_number_the_first_hundred_are_told(client):
+    answer = client.post(f"{API}/sessions", content=b'{"a": [' + b"NaN, " * 1000 + b"1]}", headers=JSON)
+
+    assert [error["loc"][2] for error in answer.json()["errors"]] == list(range(100))
+    assert len(answer.json()["detail"]) < 200
+
+
+@pytest.mark.parametrize(
     "headers", [{}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}]
 )
 def test_json_that_does_not_say_so_is_refused_with_the_header_to_send(client, headers):

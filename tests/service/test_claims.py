@@ -123,6 +123,7 @@ def test_a_claim_that_makes_no_sense_is_refused(api, body):
     assert api.did("GET", STAGED)["n_staged"] == 1
 
 
+@pytest.mark.fault(18)
 def test_a_claim_repeated_under_its_key_brings_the_same_experiments(api):
     api.stage(1.0, 2.0)
     key = {"Idempotency-Key": "k"}
@@ -166,6 +167,7 @@ def test_who_waits_in_vain_gets_nothing_after_that_time(api):
     assert time.monotonic() - begun >= 0.2
 
 
+@pytest.mark.fault(18)
 def test_eight_workers_at_once_get_every_experiment_once(api):
     api.stage(*(i / 10 for i in range(40)))
     got = []

@@ -67,6 +67,7 @@ def check(server, session, points, clients):
     assert state["n_experiments"] == len(points)
 
 
+@pytest.mark.fault(16)
 def test_eight_clients_do_each_experiment_once_though_the_server_is_killed(server, tmp_path, figures):
     session, points = stage(server, 200)
 
@@ -76,6 +77,7 @@ def test_eight_clients_do_each_experiment_once_though_the_server_is_killed(serve
     figures(experiments=200, server_kills=1, repeated=sum(client.tally.n_repeated for client in clients))
 
 
+@pytest.mark.fault(16)
 def test_what_is_staged_and_claimed_survives_a_kill(server):
     session, points = stage(server, 5)
     staged = f"/sessions/{session}/experiments/staged"
@@ -94,6 +96,7 @@ def test_what_is_staged_and_claimed_survives_a_kill(server):
     assert server.call("POST", f"{staged}/{mine['id']}/heartbeat", beat)["id"] == mine["id"]
 
 
+@pytest.mark.fault(16)
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("round_", range(10))

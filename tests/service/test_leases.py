@@ -80,6 +80,7 @@ def pass_time(sweep, clock, seconds):
         sweep.step()
 
 
+@pytest.mark.fault(18)
 def test_a_client_that_went_silent_loses_its_lease_and_not_before(sweep, sessions, clock, ended):
     experiment = claim(sessions, lease_s=10)
     sweep.step()
@@ -104,6 +105,7 @@ def test_a_client_that_beats_keeps_its_lease(sweep, sessions, clock, ended):
     assert ended == []
 
 
+@pytest.mark.fault(18)
 def test_an_idempotent_experiment_is_offered_again(sweep, sessions, clock):
     experiment = claim(sessions, lease_s=10, idempotent=True)
 
@@ -131,6 +133,7 @@ def test_a_beat_that_comes_while_the_lease_is_judged_counts(sweep, sessions, clo
     assert ended == []
 
 
+@pytest.mark.fault(18)
 def test_after_a_restart_silence_begins_at_nothing_in_sessions_that_nobody_has_opened(root, clock):
     before = Sessions(root, clock)
     experiment = claim(before, lease_s=10)

@@ -111,6 +111,7 @@ def test_a_report_that_does_not_fit_is_refused_and_the_experiment_goes_on(api, h
     assert (state(api, held), api.rows()) == ("running", [])
 
 
+@pytest.mark.fault(18)
 def test_the_same_report_once_more_is_answered_as_the_first_was(api, held):
     body = {"worker": "w-1", "attempt": 1, "output": 2.5}
 
@@ -121,6 +122,7 @@ def test_the_same_report_once_more_is_answered_as_the_first_was(api, held):
     assert len(api.rows()) == 1
 
 
+@pytest.mark.fault(18)
 def test_other_values_are_refused_every_time_and_both_are_kept(api, held):
     api.did("POST", f"{STAGED}/{held}/complete", {"output": 2.5})
 
@@ -153,6 +155,7 @@ def test_a_report_of_somebody_elses_experiment_is_kept_out_of_the_model(api, hel
     assert (state(api, held), api.rows()) == ("running", [])
 
 
+@pytest.mark.fault(18)
 def test_a_late_result_after_the_lease_ended_still_counts(api, held):
     end_lease(api, held)
 

@@ -53,7 +53,7 @@ def rows(bench: RemoteBench, sql: str) -> list[tuple]:
         ledger.close()
 
 
-@pytest.mark.fault(7)
+@pytest.mark.fault(17)
 def test_what_is_measured_while_the_network_is_down_is_delivered_once_it_is_back_and_measured_once(bench):
     bench.publish(("gate", 0.0), ("wait", 0.0))
     bench.start()
@@ -71,7 +71,7 @@ def test_what_is_measured_while_the_network_is_down_is_delivered_once_it_is_back
     assert [line for line in bench.journal() if line.startswith("measure ")] == ["measure e0001.1", "measure e0002.1"]
 
 
-@pytest.mark.fault(7)
+@pytest.mark.fault(16)
 def test_a_server_that_is_killed_between_a_measurement_and_its_report_gets_the_result_after_its_restart(bench, server):
     bench.publish(("gate", 0.0), ("wait", 0.0))
     bench.start()
@@ -126,7 +126,7 @@ def test_an_instrument_whose_worker_and_pool_were_killed_is_made_safe_though_the
     assert "settings of the last start" in bench.said("second")
 
 
-@pytest.mark.fault(2)
+@pytest.mark.fault(17)
 def test_an_instrument_whose_worker_was_killed_is_made_safe_while_the_network_is_down(bench):
     bench.publish(("blind", 60))
     bench.start()
@@ -158,7 +158,7 @@ def test_the_second_signal_leaves_a_result_that_can_not_be_sent_on_this_disk_for
     until(lambda: "e0001.1" in bench.results(), within_s=30)
 
 
-@pytest.mark.fault(7)
+@pytest.mark.fault(16)
 def test_an_idle_pool_works_on_when_its_server_was_away(bench, server):
     bench.publish()
     bench.start()
@@ -173,7 +173,7 @@ def test_an_idle_pool_works_on_when_its_server_was_away(bench, server):
     until(lambda: "answers again" in bench.said())
 
 
-@pytest.mark.fault(7)
+@pytest.mark.fault(17)
 def test_a_late_result_counts_though_the_lease_had_ended_while_the_network_was_down(bench):
     bench.let_server_plan(PLANNED.format(lease_s=1, budget=2))
     pool = bench.start()
@@ -192,7 +192,7 @@ def test_a_late_result_counts_though_the_lease_had_ended_while_the_network_was_d
     assert bench.journal().count("measure e0001.1") == 1
 
 
-@pytest.mark.fault(1)
+@pytest.mark.fault(16)
 def test_a_campaign_ends_with_each_experiment_measured_once_though_its_server_is_killed_twice(bench, server):
     bench.let_server_plan(PLANNED.format(lease_s=10, budget=6))
     (bench.pc / "open").touch()
@@ -213,7 +213,7 @@ def test_a_campaign_ends_with_each_experiment_measured_once_though_its_server_is
 
 
 @pytest.mark.slow
-@pytest.mark.fault(1)
+@pytest.mark.fault(16)
 def test_whatever_is_killed_or_cut_and_whenever_each_experiment_is_measured_and_counted_once(bench, server, figures):
     """A campaign of 40 over REST while server, daemon and network fail at random: nothing lost, nothing twice."""
     import random

@@ -7,6 +7,9 @@ Never: holds more of a body than is allowed, or lets NaN, a key twice, or half a
 
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -16,8 +19,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from alchemy_async import files
 from alchemy_async.service.gateway.refusing import refusal
+from alchemy_async.service.problems import Place
 
 _MUCH = 256 * 1024
+_MOST_TOLD, _MOST_NAMED = 100, 5  # fields of one body: in `errors`, and in the sentence
+_WIDEST = 100  # characters of a key that a client made up
+_ODD = object()  # what is no finite number
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -55,8 +62,7 @@ class Bodies:
             return
         flaw = await _read(body, headers.get("content-type", ""))
         if flaw is not None:
-            errors = [{"loc": ["body"], "msg": flaw, "type": "json_invalid"}]
-            await refusal(422, flaw, errors=errors)(scope, receive, send)
+            await refusal(422, flaw.what, errors=flaw.errors)(scope, receive, send)
             return
         await self._app(scope, _Replayed(body, receive), send)
 
@@ -66,23 +72,71 @@ class Bodies:
         )
 
 
-async def _read(body: bytes, content_type: str) -> str | None:
+@dataclass(frozen=True)
+class _Flaw:
+    """What is wrong with a body, and in which of its fields."""
+
+    what: str
+    errors: list[dict[str, Any]]
+
+
+async def _read(body: bytes, content_type: str) -> _Flaw | None:
     if len(body) > _MUCH:  # it takes a while, in which others are to be answered
         return await run_in_threadpool(_flaw, body, content_type)
     return _flaw(body, content_type) if body else None
 
 
-def _flaw(body: bytes, content_type: str) -> str | None:
+def _flaw(body: bytes, content_type: str) -> _Flaw | None:
     """Return what is wrong with a body that should be JSON, or None."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         said = f"comes as {kind[:60]!r}" if kind else "does not say what it is"
-        return f"The body {said}, and JSON is read here. Send `Content-Type: application/json` with it."
+        return _of_all(f"The body {said}, and JSON is read here. Send `Content-Type: application/json` with it.")
     try:
         files.parse_json(body)
     except ValueError as error:
-        return f"The body {error}."
+        return _of_fields(f"The body {error}.", _odd(body))
     return None
+
+
+def _of_all(what: str) -> _Flaw:
+    return _Flaw(what, [{"loc": ["body"], "msg": what, "type": "json_invalid"}])
+
+
+def _of_fields(what: str, places: list[Place]) -> _Flaw:
+    """Say which fields hold no number, if that is what is wrong."""
+    if not places:
+        return _of_all(what)
+    where = ", ".join(".".join(map(str, place)) for place in places[:_MOST_NAMED])
+    more = ", …" if len(places) > _MOST_NAMED else ""
+    told = {"msg": "This is no finite number.", "type": "finite_number"}
+    return _Flaw(f"{what} See {where}{more}.", [{"loc": ["body", *place], **told} for place in places])
+
+
+def _odd(body: bytes) -> list[Place]:
+    """Return where in a body NaN, an infinity or a number beyond all measures stands; at most so many as are told."""
+    try:
+        document = json.loads(
+            body, parse_constant=lambda _: _ODD, parse_float=_finite, parse_int=lambda text: _finite(text[:400])
+        )
+    except (ValueError, RecursionError):
+        return []
+    found: list[Place] = []
+    left: list[tuple[Place, Any]] = [((), document)]
+    while left and len(found) < _MOST_TOLD:
+        place, value = left.pop()
+        if value is _ODD:
+            found.append(place)
+        if isinstance(value, dict):
+            left += [((*place, key[:_WIDEST]), one) for key, one in reversed(value.items())]
+        elif isinstance(value, list):
+            left += [((*place, i), one) for i, one in reversed(list(enumerate(value)))]
+    return found
+
+
+def _finite(text: str) -> object:
+    number = float(text)
+    return number if math.isfinite(number) else _ODD
 
 
 class _Counted:
