@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -77,6 +78,35 @@ def test_what_is_said_of_a_session_is_kept_and_what_is_not_spoken_of_stays(clien
         "name": "", "description": "d", "tags": [], "author": "R",
     }  # fmt: skip
     assert found["last_modified"] > found["created_at"]
+
+
+def test_a_session_that_is_begun_twice_under_one_key_is_one(client, tmp_path):
+    key = {"Idempotency-Key": "night-7"}
+
+    answers = [client.post(f"{P}/sessions", json={"name": "Night"}, headers=key) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json() == answers[1].json()
+    assert len(list(tmp_path.glob("*/campaign.toml"))) == 1
+    other = client.post(f"{P}/sessions", json={"name": "Day"}, headers=key)
+    assert (other.status_code, other.json()["error_type"]) == (409, "ConflictError")
+    assert client.post(f"{P}/sessions", json={"name": "Night"}).json() != answers[0].json()
+
+
+def test_of_one_request_that_comes_twice_at_once_one_session_is_made(sessions, tmp_path, monkeypatch):
+    rename = Path.rename
+
+    def late(path, target):
+        monkeypatch.undo()  # the other one comes first
+        sessions.create("Night", key="night-7")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+
+    found = sessions.create("Night", key="night-7")
+
+    assert sessions.ids() == [found.id]
+    assert [path.name for path in tmp_path.iterdir()] == [found.id]
 
 
 def test_a_session_is_a_campaign_folder_whose_name_is_made_of_letters_and_digits(client, tmp_path):

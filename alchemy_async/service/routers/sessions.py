@@ -17,7 +17,7 @@ from alchemy_async.errors import AlchemyError
 from alchemy_async.service.routers.control import DaemonsGiven
 from alchemy_async.service.routers.copies import Message, SessionBegun, begun
 from alchemy_async.service.routers.copies import router as copies
-from alchemy_async.service.routers.given import Body, Said, ServiceGiven, SessionGiven, refusals
+from alchemy_async.service.routers.given import Body, Key, Said, ServiceGiven, SessionGiven, refusals
 from alchemy_async.service.sessions import overview
 from alchemy_async.service.sessions.locking import lock, locked, unlock
 
@@ -184,8 +184,8 @@ class LockSaid(Said):
     lock_token: str | None = Field(default=None, description="Told to whoever locks, and to nobody else.")
 
 
-@router.post("/sessions", status_code=201, response_model=SessionBegun, responses=refusals(422, 429))
-def create_session(service: ServiceGiven, wanted: SessionWanted | None = None) -> dict[str, Any]:
+@router.post("/sessions", status_code=201, response_model=SessionBegun, responses=refusals(409, 422, 429))
+def create_session(service: ServiceGiven, wanted: SessionWanted | None = None, key: Key = None) -> dict[str, Any]:
     """Begin a session: a campaign of its own, in a folder of its own."""
     said = wanted or SessionWanted()
     objectives = [one.model_dump(exclude_none=True) for one in said.objectives or ()]
@@ -195,6 +195,7 @@ def create_session(service: ServiceGiven, wanted: SessionWanted | None = None) -
         tags=said.tags or [],
         author=said.author or "",
         objectives=objectives,
+        key=key,
     )
     return begun(session)
 

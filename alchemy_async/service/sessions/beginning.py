@@ -28,7 +28,13 @@ OUTPUT = {"name": "Output", "goal": "maximize"}
 _ANY = {"name": "any variable will do here", "type": "continuous", "bounds": [0.0, 1.0]}
 
 
-def begin(folder: Path, said: Mapping[str, Any], objectives: Sequence[Mapping[str, Any]], clock: Clock) -> None:
+def begin(
+    folder: Path,
+    said: Mapping[str, Any],
+    objectives: Sequence[Mapping[str, Any]],
+    clock: Clock,
+    request: str | None = None,
+) -> None:
     """Write campaign.toml and the ledger of a session without variables.
 
     Args:
@@ -36,6 +42,7 @@ def begin(folder: Path, said: Mapping[str, Any], objectives: Sequence[Mapping[st
         said: ``name``, ``description``, ``tags`` and ``author``.
         objectives: As campaign.toml has them; none: ``Output``, to be maximised.
         clock: For the time of its making.
+        request: All that was asked for, if it may be asked for again.
 
     Raises:
         InvalidError: If the objectives have mistakes.
@@ -46,7 +53,7 @@ def begin(folder: Path, said: Mapping[str, Any], objectives: Sequence[Mapping[st
     check_objectives(tables, "objectives")
     files.write_file(folder / FILE, rewrite("", document).encode(), durable=True)
     with Ledger.create(folder / "campaign.db", name=name, study={}, clock=clock) as ledger, ledger.change() as change:
-        change.set_meta(session=json.dumps({**said, "name": said.get("name") or UNTITLED}))
+        change.set_meta(session=json.dumps({**said, "name": said.get("name") or UNTITLED}), begun_by=request)
 
 
 def campaign_name(name: str) -> str:

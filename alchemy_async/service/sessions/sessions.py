@@ -7,6 +7,8 @@ Never: follows an id out of the root, destroys a measurement, or closes what som
 
 from __future__ import annotations
 
+import errno
+import json
 import re
 import secrets
 import shutil
@@ -33,6 +35,7 @@ MOST_OPEN = 64
 MOST_SESSIONS = 10_000
 DELETED = ".deleted"
 _NEW = ".new-"
+_KEYED = uuid.UUID("6f1b0a53-3c0e-4f5d-9d51-8f5a0c6f2a11")  # of ids that are made of a key
 _GATES = 64
 _ABANDONED_S = 3600.0  # no session takes that long to be made
 
@@ -101,6 +104,7 @@ class Sessions:
         tags: Sequence[str] = (),
         author: str = "",
         objectives: Sequence[Mapping[str, Any]] = (),
+        key: str | None = None,
     ) -> Session:
         """Begin a session without variables.
 
@@ -110,31 +114,52 @@ class Sessions:
             tags: For people.
             author: For people.
             objectives: As campaign.toml has them; none: one, ``Output``, to be maximised.
+            key: What the client named this request; the session that was begun under it is returned again.
 
         Raises:
             InvalidError: If the objectives have mistakes.
+            ConflictError: If the key belongs to another request.
             TooMuchError: If there are too many sessions.
         """
         said = {"name": name, "description": description, "tags": list(tags), "author": author}
-        return self.make(lambda folder: begin(folder, said, objectives, self.clock))
+        if key is None:
+            return self.make(lambda folder: begin(folder, said, objectives, self.clock))
+        session_id = str(uuid.uuid5(_KEYED, key))  # so that the folder's name tells, whatever is killed when
+        request = json.dumps([said, [dict(one) for one in objectives]], sort_keys=True)
+        try:
+            if not (self.root / session_id).exists():
+                return self.make(lambda folder: begin(folder, said, objectives, self.clock, request), session_id)
+        except FileExistsError:  # the same request came twice at once
+            pass
+        found = self.session(session_id)
+        with found.desk.look() as ledger:
+            if ledger.meta("begun_by") != request:
+                raise ConflictError("This Idempotency-Key began a session with other words. Take a new key.")
+        return found
 
-    def make(self, fill: Callable[[Path], None]) -> Session:
+    def make(self, fill: Callable[[Path], None], session_id: str | None = None) -> Session:
         """Let a function make a session in an empty folder; there is all of it, or none.
 
+        Args:
+            fill: Gets the folder.
+            session_id: The id; None: one that nobody has.
+
         Raises:
+            FileExistsError: If there is a session of that id.
             TooMuchError: If there are too many sessions.
         """
         if sum(1 for _ in self.root.iterdir()) >= self._most:
             raise TooMuchError(
                 f"This server keeps at most {self._most} sessions. Delete one, or ask its administrator.", status=429
             )
-        session_id = str(uuid.uuid4())
-        fresh = self.root / f"{_NEW}{session_id}"
+        unique = str(uuid.uuid4())
+        session_id = session_id or unique
+        fresh = self.root / f"{_NEW}{unique}"
         fresh.mkdir()
         try:
             fill(fresh)
             files.fsync_folder(fresh)
-            fresh.rename(self.root / session_id)
+            _rename(fresh, self.root / session_id)
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
             raise
@@ -238,6 +263,20 @@ class Sessions:
         with self._lock:
             self._open.pop(session_id, None)
             self._alive.pop(session_id, None)
+
+
+def _rename(folder: Path, name: Path) -> None:
+    """Give a folder a name that nobody has.
+
+    Raises:
+        FileExistsError: If somebody has it; a folder that holds something is not replaced.
+    """
+    try:
+        folder.rename(name)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise FileExistsError(name) from error
+        raise
 
 
 def _no_session(session_id: str) -> str:
