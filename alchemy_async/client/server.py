@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
-from alchemy_async.client.session import Session
+from alchemy_async.client.session import Session, new_key
 from alchemy_async.client.transport import Transport, part
 
 TOKEN = "ALCHEMY_TOKEN"  # noqa: S105 - the name of a variable, not a token
@@ -60,11 +60,12 @@ class Client:
         """Begin a session without variables, whose one objective is ``Output``; it is to be maximised.
 
         Raises:
-            UnreachableError: If the server does not answer: look at `sessions` before asking again.
+            UnreachableError: If the server does not answer, for as long as the client is patient.
             RefusedError: If the server refuses.
         """
         body: dict[str, Any] = {"description": description, "tags": list(tags)} | ({"name": name} if name else {})
-        return self.session(str(self._transport.call("POST", "/sessions", body=body)["session_id"]))
+        begun = self._transport.call("POST", "/sessions", body=body, headers=new_key(), patience_s=self._patience_s)
+        return self.session(str(begun["session_id"]))
 
     def delete_session(self, session_id: str) -> None:
         """Take a session away.

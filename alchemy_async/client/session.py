@@ -103,17 +103,17 @@ class Session:
 
     def clear_staged(self) -> int:
         """Withdraw all that is staged; return how many that were."""
-        said = self._call("DELETE", STAGED, headers=_key())
+        said = self._call("DELETE", STAGED, headers=new_key())
         return int(said["n_cleared"])
 
     def amend(self, experiment: str, *, inputs: Inputs | None = None, priority: float | None = None) -> None:
         """Change the inputs or the priority of an experiment that nobody has; the highest priority goes first."""
         body = {"inputs": None if inputs is None else dict(inputs), "priority": priority}
-        self._call("PATCH", f"{STAGED}/{part(experiment)}", body=_given(body), headers=_key())
+        self._call("PATCH", f"{STAGED}/{part(experiment)}", body=_given(body), headers=new_key())
 
     def withdraw(self, experiment: str) -> None:
         """Withdraw an experiment that nobody has, or have whoever runs it told to stop."""
-        self._call("DELETE", f"{STAGED}/{part(experiment)}", headers=_key())
+        self._call("DELETE", f"{STAGED}/{part(experiment)}", headers=new_key())
 
     # -- one at a time -----------------------------------------------------
 
@@ -230,13 +230,14 @@ class Session:
 
     def _post(self, path: str, body: Mapping[str, Any], timeout_s: float | None = None) -> Any:  # noqa: ANN401 - same
         """Send what counts once, however often it comes: under a key of its own."""
-        return self._call("POST", path, body=_given(body), headers=_key(), timeout_s=timeout_s)
+        return self._call("POST", path, body=_given(body), headers=new_key(), timeout_s=timeout_s)
 
     def _call(self, method: str, path: str, **more: Any) -> Any:  # noqa: ANN401 - as `Transport.call`
         return self._transport.call(method, f"{self._path}/{path}", patience_s=self._patience_s, **more)
 
 
-def _key() -> dict[str, str]:
+def new_key() -> dict[str, str]:
+    """Return the header that names a request which counts once, however often it is sent."""
     return {"Idempotency-Key": uuid.uuid4().hex}
 
 

@@ -173,6 +173,15 @@ def losing(monkeypatch):
     return lose
 
 
+def test_a_session_is_begun_once_though_the_answer_was_lost(client, losing):
+    before = {one["session_id"] for one in client.sessions()}
+    losing(client)
+
+    begun = client.create_session("Night")
+
+    assert {one["session_id"] for one in client.sessions()} == {*before, begun.id}
+
+
 def test_what_is_staged_is_staged_once_though_the_answer_was_lost(session, losing):
     losing(session)
 
