@@ -176,6 +176,7 @@ def test_every_route_is_mapped_to_a_scope_by_a_rule_of_its_own(client):
         ("POST", "/sessions/import", Scope.ADMIN),
         ("POST", "/recovery/s/restore", Scope.ADMIN),
         ("POST", "/made/up", Scope.ADMIN),
+        ("GET", "/sessions/x/pool/settings", Scope.WORK),
     ],
 )
 def test_what_a_request_needs_is_what_it_can_do(method, path, scope):

@@ -61,8 +61,10 @@ RULES = (
     _rule(_SESSION + r"/(?:model/predict|acquisition/find-optimum|optimal-design/info|experiments/preview)",
           Scope.READ, Scope.READ),
     _rule(_SESSION + r"/visualizations/.*", Scope.READ, Scope.READ),
+    # A driver's options may name what only its instrument should know.
+    _rule(_SESSION + r"/pool(?:/.*)?", Scope.WORK, Scope.WORK),
     # The daily work.
-    _rule(_SESSION + r"/(?:experiments|model|acquisition|audit|pool|events)(?:/.*)?", Scope.READ, Scope.WORK),
+    _rule(_SESSION + r"/(?:experiments|model|acquisition|audit|events)(?:/.*)?", Scope.READ, Scope.WORK),
     _rule(_SESSION + r"/(?:acquire|initial-design|optimal-design|split-plot-design|state|save|export|download|backup"
           r"|metadata|objective-metadata|control|lock)", Scope.READ, Scope.WORK),
 )  # fmt: skip
