@@ -73,7 +73,7 @@ def planner(
     ] = "",
     problems: Annotated[str, typer.Option(callback=_problems, help="Some of the problems. Without it: all.")] = "",
     workers: Annotated[str, typer.Option(callback=_counts, help="Numbers of workers, such as 3 or 3,8.")] = "3",
-    seeds: Annotated[str, typer.Option(callback=_seeds, help="One trial for each, such as 0-23.")] = "0-23",
+    seeds: Annotated[str, typer.Option(callback=_seeds, help="One trial for each, such as 100-123.")] = "100-123",
     minutes: Annotated[
         float | None, typer.Option(min=0, help="Start no trial after so many minutes; the next run goes on.")
     ] = None,
