@@ -16,6 +16,7 @@ from alchemy_async.experiment.goals import optimised, standing
 
 if TYPE_CHECKING:
     from alchemy_async.cli.site import Site
+    from alchemy_async.space import Fidelity
 
 _OFFERS = ("queued", "revised")
 
@@ -26,16 +27,18 @@ def take(site: Site, name: str) -> dict[str, Any]:
     Returns:
         ``experiment``, ``status``, ``attempt``, ``worker``, ``origin``, ``reason``, ``parameters``,
         ``chosen`` (``at``, ``n_observations``, ``pending``, ``n_pending``, ``expected``: of each
-        objective ``mean``, ``sd`` and the chances ``better`` and ``within_limits``; ``chance`` of
+        objective ``mean``, ``sd``, ``at_target`` (what was expected at the fidelity's target, or None)
+        and the chances ``better`` and ``within_limits``; ``chance`` of
         success within all limits, ``best`` then, ``acquisition``, ``model_revision``, ``seed``,
         ``ask_s``; what was not noted is None),
         ``offers`` (``at``, ``parameters``, ``reason``; the first one first), ``events``,
-        ``measured`` (or None), ``best`` (of all so far, or None).
+        ``fidelity`` (``target`` in words, ``is_at_target``, ``cost`` and ``cost_at_target``; or None),
+        ``measured`` (or None), ``best`` (of all so far at the fidelity's target, or None).
 
     Raises:
         LedgerError: If there is no ledger that can be read, or no such experiment.
     """
-    objectives = site.settings.as_objectives()
+    objectives, fidelity = site.settings.as_objectives(), site.settings.as_fidelity()
     with site.open_ledger() as ledger:
         experiment, noted = ledger.experiment(name), ledger.metadata(name)
         events = ledger.events_of(experiment.id)
@@ -52,11 +55,12 @@ def take(site: Site, name: str) -> dict[str, Any]:
         "origin": experiment.origin,
         "reason": offers[taken]["reason"],
         "parameters": dict(experiment.parameters),
-        "chosen": _chosen(noted if taken == len(offers) - 1 else {}, offers[taken], results, objectives),
+        "chosen": _chosen(noted if taken == len(offers) - 1 else {}, offers[taken], results, objectives, fidelity),
+        "fidelity": _fidelity(experiment, fidelity),
         "offers": offers[: taken + 1],
         "events": [event for event in events if event["kind"] not in _OFFERS],
         "measured": own[0] if own else None,
-        "best": _best(results, objectives),
+        "best": _best(results, objectives, fidelity),
     }
 
 
@@ -80,10 +84,28 @@ def _result(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"values": row["measured"], **{key: row[key] for key in keys}}
 
 
-def _best(results: Sequence[Mapping[str, Any]], objectives: tuple[Objective, ...]) -> dict[str, Any] | None:
+def _fidelity(experiment: Experiment, fidelity: Fidelity | None) -> dict[str, Any] | None:
+    """Return how true an experiment is, and what it costs."""
+    if fidelity is None:
+        return None
+    return {
+        "target": str(fidelity),
+        "is_at_target": fidelity.counts(experiment.parameters),
+        "cost": fidelity.cost(experiment.parameters[fidelity.name]),
+        "cost_at_target": fidelity.cost(fidelity.target),
+    }
+
+
+def _best(
+    results: Sequence[Mapping[str, Any]], objectives: tuple[Objective, ...], fidelity: Fidelity | None
+) -> dict[str, Any] | None:
     """Return the best result, its limits kept; None where there is none, or several objectives make many best."""
     aims = optimised(objectives)
-    usable = [result for result in results if aims[0].name in result["values"]]
+    usable = [
+        result
+        for result in results
+        if aims[0].name in result["values"] and (fidelity is None or fidelity.counts(result["parameters"]))
+    ]
     if len(aims) != 1 or not usable:
         return None
     best = max(usable, key=lambda result: standing(objectives, result["values"]))
@@ -96,17 +118,21 @@ def _chosen(
     offer: Mapping[str, Any],
     results: Sequence[Mapping[str, Any]],
     objectives: tuple[Objective, ...],
+    fidelity: Fidelity | None,
 ) -> dict[str, Any]:
     at = _noted(noted, "asked_at", str) or offer["at"]
     known = [result for result in results if result["recorded_at"] <= at]
-    best = _best(known, objectives)
-    found, n_observations = _predictions(noted.get("expected")), _noted(noted, "n_observations", int)
+    best = _best(known, objectives, fidelity)
+    found, aimed = _predictions(noted.get("expected")), _predictions(noted.get("at_target"))
+    n_observations = _noted(noted, "n_observations", int)
     return {
         "at": at,
         "n_observations": len(known) if n_observations is None else n_observations,
         "pending": _noted(noted, "pending", list),
         "n_pending": _noted(noted, "n_pending", int),
-        "expected": {o.name: _expectation(o, found[o.name], best) for o in objectives if o.name in found},
+        "expected": {
+            o.name: _expectation(o, found[o.name], aimed.get(o.name), best) for o in objectives if o.name in found
+        },
         "chance": _noted(noted, "chance", float),
         "best": best,
         "acquisition": noted.get("acquisition"),
@@ -133,10 +159,17 @@ def _predictions(noted: object) -> dict[str, Mapping[str, float]]:
 
 
 def _expectation(
-    objective: Objective, found: Mapping[str, float], best: Mapping[str, Any] | None
-) -> dict[str, float | None]:
-    """Return mean, sd and the chances of a better value than the best, and of one within the limits."""
-    mean, sd = float(found["mean"]), float(found["sd"])
+    objective: Objective,
+    found: Mapping[str, float],
+    aimed: Mapping[str, float] | None,
+    best: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Return mean, sd and the chances of a better value than the best, and of one within the limits.
+
+    Where something else was expected at the fidelity's target, the chances are those there.
+    """
+    there = found if aimed is None else aimed
+    mean, sd = float(there["mean"]), float(there["sd"])
     better: float | None = None
     if best is not None and best["keeps_limits"] and objective.is_optimised:
         reach = abs(objective.score(best["value"]))
@@ -148,7 +181,9 @@ def _expectation(
     low = -math.inf if objective.at_least is None else objective.at_least
     high = math.inf if objective.at_most is None else objective.at_most
     kept = _chance(mean, sd, low, high) if objective.is_limited else None
-    return {"mean": mean, "sd": sd, "better": better, "within_limits": kept}
+    own = {key: float(found[key]) for key in ("mean", "sd")}
+    at_target = None if aimed is None else {"mean": mean, "sd": sd}
+    return {**own, "at_target": at_target, "better": better, "within_limits": kept}
 
 
 def _chance(mean: float, sd: float, low: float, high: float) -> float:

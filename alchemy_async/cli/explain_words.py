@@ -101,8 +101,12 @@ def _why(told: Mapping[str, Any], objectives: tuple[Objective, ...]) -> Iterator
         (aim,) = (objective for objective in objectives if objective.is_optimised)
         but = "" if best["keeps_limits"] else ", which breaks a limit"
         yield f"The best {aim.name} then was {aim.in_words(best['value'])} ({best['experiment']}){but}."
+    fidelity = told["fidelity"] if told["fidelity"] and not told["fidelity"]["is_at_target"] else None
     for objective in expected:
-        yield from _expectation(objective, chosen["expected"][objective.name])
+        yield from _expectation(objective, chosen["expected"][objective.name], fidelity)
+    if fidelity is not None:
+        costs = f"{fidelity['cost']:g} instead of {fidelity['cost_at_target']:g}"
+        yield f"It is not run there: the model learns enough of that value from this run, which costs {costs}."
     if chosen["chance"] is not None:
         limits = " and to keep all limits" if any(objective.is_limited for objective in objectives) else ""
         yield f"A chance of {amounts.share(chosen['chance'])} was seen to succeed{limits}."
@@ -120,13 +124,15 @@ def _what_was_known(chosen: Mapping[str, Any]) -> str:
     return f"Then {known}."
 
 
-def _expectation(objective: Objective, found: Mapping[str, Any]) -> Iterator[str]:
-    amount = amounts.with_doubt(found["mean"], found["sd"], objective.unit)
+def _expectation(objective: Objective, found: Mapping[str, Any], fidelity: Mapping[str, Any] | None) -> Iterator[str]:
+    there = found if fidelity is None or found["at_target"] is None else found["at_target"]
+    where = "Here" if there is found or fidelity is None else f"With {fidelity['target']}"
+    amount = amounts.with_doubt(there["mean"], there["sd"], objective.unit)
     better = ""
     if found["better"] is not None:
         aim = "for what looks best" if found["better"] >= _LIKELY else "where little is known and much could be won"
         better = f", with a chance of {amounts.share(found['better'])} of a better one: it goes {aim}"
-    yield f"Here the model expected {objective.name} to be {amount}{better}."
+    yield f"{where} the model expected {objective.name} to be {amount}{better}."
     if found["within_limits"] is not None:
         limits = " and ".join(
             f"{word} {amounts.measured(limit, objective.unit)}"

@@ -34,7 +34,9 @@ def take(site: Site, *, with_model: bool = True) -> dict[str, Any]:
         paused, draining, stopped: as the planner published it), ``wanted`` (as
         people asked for), ``ended`` (why, or None), ``planner`` (the process, or
         None), ``counts`` (by state, and ``starts``), ``budget``, ``best`` (by
-        the first objective to be optimised, or None), ``recommended``, ``model``, ``warnings``,
+        the first objective to be optimised, or None; at the fidelity's target, where there is one),
+        ``fidelity`` (``parameter``, ``target``, ``unit``, ``n_at_target`` of ``n_results``, ``message``; or None),
+        ``recommended``, ``model``, ``warnings``,
         ``workers``, ``pending``, ``events`` (the last, oldest first).
 
     Raises:
@@ -50,6 +52,7 @@ def take(site: Site, *, with_model: bool = True) -> dict[str, Any]:
         "counts": {str(state): 0 for state in State} | {"starts": 0},
         "budget": _budget(site),
         "best": None,
+        "fidelity": None,
         "front": None,
         **insight.NOTHING,
         "workers": _workers(site),
@@ -82,6 +85,7 @@ def _from_ledger(ledger: Ledger, site: Site) -> dict[str, Any]:
         "ended": ledger.meta("ended"),
         "counts": ledger.tally(),
         "best": _best(ledger, site),
+        "fidelity": _fidelity(ledger, site),
         "front": front.take(site.settings, ledger.outcomes()) if front.is_wanted(site.settings) else None,
         "pending": _pending(ledger),
         "events": ledger.last_events(N_EVENTS),
@@ -93,8 +97,18 @@ def _from_ledger(ledger: Ledger, site: Site) -> dict[str, Any]:
 
 
 def _best(ledger: Ledger, site: Site) -> dict[str, Any] | None:
-    best = ledger.best(*site.settings.as_objectives())
+    best = ledger.best(*site.settings.as_objectives(), fidelity=site.settings.as_fidelity())
     return None if best is None else best.as_dict()
+
+
+def _fidelity(ledger: Ledger, site: Site) -> dict[str, Any] | None:
+    """Return how many results are at the fidelity at which the answer is wanted."""
+    fidelity = site.settings.as_fidelity()
+    if fidelity is None:
+        return None
+    n_at, n = ledger.n_at(fidelity)
+    shown = {"parameter": fidelity.name, "target": fidelity.target, "unit": fidelity.unit}
+    return shown | {"n_at_target": n_at, "n_results": n, "message": fidelity.in_words(n_at, n)}
 
 
 def _pending(ledger: Ledger) -> list[dict[str, Any]]:

@@ -51,6 +51,8 @@ def _parts(picture: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield from front.shown(picture["front"])
     elif picture["best"]:
         yield _best(picture["best"])
+    if picture["fidelity"] and picture["fidelity"]["n_results"]:
+        yield Text(picture["fidelity"]["message"])
     yield from _insight(picture)
     if picture["workers"]:
         yield _workers(picture["workers"])

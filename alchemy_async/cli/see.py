@@ -38,8 +38,8 @@ def status(
     to be best, how well the model predicts, and what to look after.
     Works with and without running daemons. The object of --json has the keys
     campaign, state (new, running, paused, draining, stopped), wanted, ended,
-    planner, counts, budget, best, front, recommended, model, warnings, workers,
-    pending and events.
+    planner, counts, budget, best, fidelity, front, recommended, model, warnings,
+    workers, pending and events.
     """
     from alchemy_async.cli.picture import take
 

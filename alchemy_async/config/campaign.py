@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, PrivateAttr
 from alchemy_async.config.base import NotEmpty, Settings, Several, Word, check_id, show, wrong
 from alchemy_async.config.budget import BudgetSettings
 from alchemy_async.config.constraints import ConstraintSettings
+from alchemy_async.config.fidelity import FidelitySettings
 from alchemy_async.config.objectives import ObjectiveSettings
 from alchemy_async.config.planner import InitialSettings, PlannerSettings, default_n_initial
 from alchemy_async.config.space_settings import (
@@ -29,7 +30,7 @@ from alchemy_async.config.workers import WorkerSettings
 
 if TYPE_CHECKING:
     from alchemy_async.experiment import Objective
-    from alchemy_async.space import Space
+    from alchemy_async.space import Fidelity, Space
 
 MAX_CAMPAIGN_NAME = 55  # a campaign's id is its name, "-" and 8 hexadecimal digits: at most 64
 
@@ -97,7 +98,13 @@ class CampaignSettings(Settings):
         parameters = tuple(parameter.as_parameter() for parameter in self.parameters)
         linear = tuple(constraint.as_constraint() for constraint in self.constraints if constraint.terms)
         functions = (constraint.function for constraint in self.constraints if constraint.function)
-        return Space(parameters, linear, tuple(Rule(function, self._folder) for function in functions))
+        rules = tuple(Rule(function, self._folder) for function in functions)
+        return Space(parameters, linear, rules, self.as_fidelity())
+
+    def as_fidelity(self) -> Fidelity | None:
+        """Return which parameter makes experiments cheap or true; None where all are as true."""
+        found = (one.as_fidelity() for one in self.parameters if isinstance(one, FidelitySettings))
+        return next((one for one in found if one is not None), None)
 
     def as_objectives(self) -> tuple[Objective, ...]:
         """Return the objectives, in the order of the file."""
@@ -123,7 +130,9 @@ class CampaignSettings(Settings):
             return len(initial.points)
         if initial.n is not None:
             return initial.n
-        return default_n_initial(sum(not parameter.is_held for parameter in self.parameters), experiments)
+        n_chosen = sum(not parameter.is_held for parameter in self.parameters)
+        has_fidelity = any(isinstance(one, FidelitySettings) and one.fidelity is not None for one in self.parameters)
+        return default_n_initial(n_chosen, experiments, has_fidelity=has_fidelity)
 
     def ledger_path(self, folder: Path) -> Path:
         """Return where the ledger of the campaign in ``folder`` is kept."""

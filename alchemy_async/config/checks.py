@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from alchemy_async.config.base import show
 from alchemy_async.config.constraints import SENSES
 from alchemy_async.config.draft import Draft
+from alchemy_async.config.fidelity import FidelitySettings
 from alchemy_async.config.planner import default_n_initial
 from alchemy_async.config.space_settings import CategoricalSettings, ParameterSettings
 from alchemy_async.config.translate import did_you_mean, path_text
@@ -84,6 +85,76 @@ def check_tied(draft: Draft) -> Iterator[Mistake]:
             what = f"has {show(lonely[0])}, and no worker has that label, though the parameter is tied to workers"
             mend = f'Write `labels = ["{lonely[0]}"]` under the [[workers]] that can run it, or leave the option out.'
             yield Mistake(path_text(("parameters", i, "options")), what, mend)
+
+
+def check_fidelity(draft: Draft) -> Iterator[Mistake]:
+    """Tell a fidelity that can't be met, has no costs, or is one too many; and what can't be planned with one."""
+    first = ""
+    for i, table in draft.tables("parameters"):
+        at = path_text(("parameters", i, "fidelity"))
+        if table.get("fidelity") is None:
+            if table.get("costs") is not None and "fidelity" not in table:
+                mend = "Add the value at which the answer is wanted, for example `fidelity = 60`, or leave costs out."
+                yield Mistake(path_text(("parameters", i, "costs")), "are given, but there is no fidelity", mend)
+            continue
+        if first:
+            yield Mistake(at, f"is given, but {first} is the fidelity already", "Leave one of the two out.")
+        first = first or path_text((str(table.get("name")),))
+        parameter = draft.parameters.get(table["name"]) if isinstance(table.get("name"), str) else None
+        if isinstance(parameter, FidelitySettings):
+            yield from _of_fidelity(i, parameter)
+            if table.get("costs") is not None or "costs" not in table:
+                yield from _of_costs(i, parameter)
+            yield from _beside_fidelity(draft, at, parameter.name)
+
+
+def _of_fidelity(i: int, parameter: ParameterSettings) -> Iterator[Mistake]:
+    """Tell what is wrong with a fidelity in itself."""
+    if isinstance(parameter, CategoricalSettings):
+        return
+    at = path_text(("parameters", i, "fidelity"))
+    target = parameter.as_chosen().fit(parameter.fidelity)
+    if target is None:
+        what = f"is {parameter.fidelity:g}, which does not fit"
+        yield Mistake(at, what, f"Give {parameter.as_chosen().allowed()}.")
+    for key in ("context", "shared"):
+        if getattr(parameter, key):
+            mend = "Leave one of the two out: the planner chooses the fidelity of each experiment."
+            yield Mistake(at, f"is given, but the parameter is {key}", mend)
+    if parameter.fixed is not None and _is_sound(parameter) and parameter.as_chosen().fit(parameter.fixed) != target:
+        what = f"is {parameter.fidelity:g}, but the parameter is fixed at {show(parameter.fixed)}"
+        yield Mistake(at, what, "Fix it at the same value or not at all: no result would count.")
+
+
+def _of_costs(i: int, parameter: ParameterSettings) -> Iterator[Mistake]:
+    """Tell costs that are missing, too few or too many."""
+    if isinstance(parameter, CategoricalSettings):
+        return
+    wanted = [parameter.n_values()] if parameter.type == "discrete" else [2]
+    wanted += [parameter.n_values()] if parameter.type == "integer" and parameter.n_values() > 2 else []
+    n = 0 if parameter.costs is None else len(parameter.costs)
+    if n not in wanted:
+        numbers = " or ".join(f"{count:.0f}" for count in wanted)
+        what = "are missing, but there is a fidelity" if not n else f"list {n}, but must list {numbers}"
+        which = "one for each value" if parameter.type == "discrete" else "at the lower and at the upper bound"
+        example = ", ".join(str(k + 1) for k in range(min(int(wanted[0]), 5))) + (", ..." if wanted[0] > 5 else "")
+        costs_at = path_text(("parameters", i, "costs"))
+        yield Mistake(costs_at, what, f"Say what an experiment costs, {which}, for example `costs = [{example}]`.")
+
+
+def _beside_fidelity(draft: Draft, at: str, name: str) -> Iterator[Mistake]:
+    """Tell what is elsewhere in the file and can't be planned with a fidelity."""
+    aims = [table for _, table in draft.tables("objectives") if table.get("goal") not in (None, "limit")]
+    if len(aims) > 1:
+        mend = "Leave it out, or give all objectives but one the goal limit."
+        yield Mistake(at, "is given, but several objectives are to be optimised", mend)
+    others = [other for other in draft.parameters.values() if other.name != name]
+    if _is_space_sound(draft) and all(other.is_held for other in others):
+        yield Mistake(at, "is given, but there is no other parameter to choose", "Leave it out, or add a parameter.")
+    for i, table in draft.tables("constraints"):
+        if isinstance(table.get("terms"), dict) and name in table["terms"] and table.get("equals") is not None:
+            what = f"has {path_text((name,))}, the fidelity, so that no point could be run at two values of it"
+            yield Mistake(path_text(("constraints", i, "terms")), what, "Leave it out of the terms.")
 
 
 def check_terms(draft: Draft) -> Iterator[Mistake]:
@@ -273,4 +344,5 @@ CHECKS: tuple[Callable[[Draft], Iterator[Mistake]], ...] = (
     check_points,
     check_workers,
     check_tied,
+    check_fidelity,
 )

@@ -33,8 +33,8 @@ class InitialSettings(Settings):
     )
     n: Annotated[int, Field(ge=1, le=MAX_INITIAL)] | None = Field(
         default=None,
-        description="How many. Without it: twice the number of parameters and at least 3, "
-        "but no more than half of `budget.experiments`.",
+        description="How many. Without it: twice the number of parameters and at least 3, with a fidelity twice as "
+        "many, but no more than half of `budget.experiments`.",
         examples=[5],
     )
     wait: bool = Field(
@@ -63,9 +63,12 @@ class InitialSettings(Settings):
         return points
 
 
-def default_n_initial(n_parameters: int, experiments: int | None) -> int:
-    """Return how many initial experiments there are where ``n`` is not given, >= 1."""
-    enough = max(3, 2 * n_parameters)
+def default_n_initial(n_parameters: int, experiments: int | None, *, has_fidelity: bool = False) -> int:
+    """Return how many initial experiments there are where ``n`` is not given, >= 1.
+
+    With a fidelity most of them are cheap, and there must be enough to see what one level tells of another.
+    """
+    enough = max(3, 2 * n_parameters) * (2 if has_fidelity else 1)
     return enough if experiments is None else max(1, min(enough, experiments // 2))
 
 

@@ -8,6 +8,7 @@ Never: looks at more than one table; what two tables must agree on is in ``check
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator
@@ -26,6 +27,7 @@ from alchemy_async.config.base import (
     toml,
     wrong,
 )
+from alchemy_async.config.fidelity import FidelitySettings
 
 if TYPE_CHECKING:  # the space needs numpy, which a pool of workers can do without
     from alchemy_async.space import Categorical, Chosen, Continuous, Discrete, Integer, Parameter
@@ -109,7 +111,7 @@ class _ParameterSettings(Settings):
         return Fixed(*named, of=chosen, at=at)
 
 
-class _BoundedSettings(_ParameterSettings):
+class _BoundedSettings(FidelitySettings, _ParameterSettings):
     """What continuous and integer parameters share; ``bounds`` stands before ``log``, which looks at it."""
 
     bounds: tuple[float, float]
@@ -150,6 +152,11 @@ class _BoundedSettings(_ParameterSettings):
     def limits(self) -> tuple[float, float]:
         """Return the lowest and the highest value."""
         return self.bounds
+
+    def priced(self) -> Sequence[float]:
+        """Return the values that ``costs`` are of: the bounds or, of an integer, all of them."""
+        low, high = self.bounds
+        return self.bounds if self.costs is None or len(self.costs) == 2 else range(int(low), int(high) + 1)
 
 
 class ContinuousSettings(_BoundedSettings):
@@ -209,7 +216,7 @@ def _check_choices(values: tuple[Any, ...]) -> None:
         raise wrong(f"has {toml(twice)} twice", "Leave one of the two out.")
 
 
-class DiscreteSettings(_ParameterSettings):
+class DiscreteSettings(FidelitySettings, _ParameterSettings):
     """A parameter that can have one of several numbers."""
 
     type: Literal["discrete"] = Field(description="One of several numbers.", examples=["discrete"])
@@ -230,6 +237,10 @@ class DiscreteSettings(_ParameterSettings):
     def limits(self) -> tuple[float, float]:
         """Return the lowest and the highest value."""
         return min(self.values), max(self.values)
+
+    def priced(self) -> Sequence[float]:
+        """Return the values that ``costs`` are of, in the order of the file."""
+        return self.values
 
     def as_chosen(self) -> Discrete:
         """Return the parameter of the search space as if it were to be chosen, its values ascending."""

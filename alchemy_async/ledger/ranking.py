@@ -1,6 +1,6 @@
 """Ranking: which measurement is the better one, in SQL.
 
-In:    objectives; a table with a column ``v0``, ``v1`` ... for the values of each.
+In:    objectives; a table with a column ``v0``, ``v1`` ... for the values of each; at which fidelity values count.
 Out:   the best measurement; the same that `experiment.standing` would choose.
 Never: changes anything.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alchemy_async.experiment import Objective, optimised
-from alchemy_async.space import Point
+from alchemy_async.space import Fidelity, Point
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,13 @@ class Best:
         }
 
 
-def best(connection: sqlite3.Connection, objectives: Sequence[Objective]) -> Best | None:
+def best(
+    connection: sqlite3.Connection, objectives: Sequence[Objective], fidelity: Fidelity | None = None
+) -> Best | None:
     """Return the best measurement by the first objective that is to be optimised; None before the first.
 
     One that keeps more limits is better, whatever its value; of those that break as many, the one that is
-    less far beyond them.
+    less far beyond them. Where there is a fidelity, only what was run at its target counts.
     """
     objective = optimised(objectives)[0]
     columns = ", ".join(f"json_extract(measured, ?) AS v{i}" for i in range(len(objectives)))
@@ -60,14 +62,31 @@ def best(connection: sqlite3.Connection, objectives: Sequence[Objective]) -> Bes
     value = f"v{list(objectives).index(objective)}"
     row = connection.execute(
         f"WITH found AS (SELECT id, experiment, parameters, {columns} FROM measurements"  # noqa: S608 - numbers only
-        " WHERE status = 'completed' AND role IN ('result', 'replicate'))"
+        f" WHERE status = 'completed' AND role IN ('result', 'replicate'){_AT if fidelity else ''})"
         f" SELECT experiment, parameters, {value} AS value, {broken} AS broken, {beyond} AS beyond FROM found"
         f" WHERE value IS NOT NULL ORDER BY broken, beyond, {_score(objective, value)} DESC, id LIMIT 1",
-        [f'$."{one.name}"' for one in objectives],
+        [*(f'$."{one.name}"' for one in objectives), *_ends(fidelity)],
     ).fetchone()
     if row is None:
         return None
     return Best(row["value"], row["experiment"], json.loads(row["parameters"]), objective, row["broken"] == 0)
+
+
+def n_at(connection: sqlite3.Connection, fidelity: Fidelity) -> tuple[int, int]:
+    """Return how many measurements were run at the target of a fidelity, and how many there are."""
+    row = connection.execute(
+        f"SELECT count(CASE WHEN 1{_AT} THEN 1 END), count(*) FROM measurements"  # noqa: S608 - numbers only
+        " WHERE status = 'completed' AND role IN ('result', 'replicate')",
+        _ends(fidelity),
+    ).fetchone()
+    return int(row[0]), int(row[1])
+
+
+_AT = " AND json_extract(parameters, ?) BETWEEN ? AND ?"
+
+
+def _ends(fidelity: Fidelity | None) -> list[str | float]:
+    return [] if fidelity is None else [f'$."{fidelity.name}"', fidelity.low, fidelity.high]
 
 
 def _breaches(objectives: Sequence[Objective]) -> tuple[str, str]:

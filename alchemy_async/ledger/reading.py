@@ -18,7 +18,7 @@ from alchemy_async.ledger import ranking, rows
 from alchemy_async.ledger.dataset import Dataset
 from alchemy_async.ledger.learnt import Learnt
 from alchemy_async.ledger.ranking import Best
-from alchemy_async.space import Point
+from alchemy_async.space import Fidelity, Point
 
 
 class Reader(Dataset):
@@ -264,13 +264,18 @@ class Reader(Dataset):
         """Return a number that grows whenever the history changes, be it by a correction."""
         return self._learnt.version()
 
-    def best(self, *objectives: Objective) -> Best | None:
+    def best(self, *objectives: Objective, fidelity: Fidelity | None = None) -> Best | None:
         """Return the best measurement by the first objective that is to be optimised; None before the first.
 
         Args:
             objectives: All of the campaign: one measurement that keeps more limits is better, whatever its value.
+            fidelity: Where it has one: only what was run at its target counts.
         """
-        return ranking.best(self._db, objectives)
+        return ranking.best(self._db, objectives, fidelity)
+
+    def n_at(self, fidelity: Fidelity) -> tuple[int, int]:
+        """Return how many measurements were run at the target of a fidelity, and how many there are."""
+        return ranking.n_at(self._db, fidelity)
 
     # -- for people --------------------------------------------------------
 

@@ -96,6 +96,8 @@ class AdapterPlanner(ABC):
         for parameter in space.parameters:
             if not isinstance(parameter, (Continuous, Integer, Discrete, Categorical)):
                 raise self._refusal(f"parameters of the kind of {parameter.name!r}")
+        if space.fidelity is not None:
+            raise self._refusal(f"the fidelity of the parameter {space.fidelity.name!r}")
         for objective in objectives:
             if objective.is_limited:
                 raise self._refusal(f"the limits of the objective {objective.name!r}")

@@ -18,6 +18,7 @@ import numpy as np
 from alchemy_async.errors import PlannerError
 from alchemy_async.experiment import History, Objective, Observed, Suggestion, optimised
 from alchemy_async.planner.designs import MAX_LISTED, design
+from alchemy_async.planner.levels import Levels
 from alchemy_async.planner.space_filling import seen
 from alchemy_async.planner.taken import Taken
 from alchemy_async.space import Array, Point, Space, Value
@@ -38,10 +39,14 @@ _WHY = {
 
 @dataclass(frozen=True)
 class _Found:
-    """A point worth measuring, what is expected of each objective there, and the chance to meet all conditions."""
+    """A point worth measuring, what is expected of each objective there, and the chance to meet all conditions.
+
+    ``at_target`` is what is expected where the answer is wanted: the same, unless a fidelity makes it cheaper.
+    """
 
     point: dict[str, Value]
     expected: dict[str, Prediction]
+    at_target: dict[str, Prediction]
     acquisition: float
     chance: float
 
@@ -50,7 +55,8 @@ class BayesianPlanner:
     """Gaussian processes and log noisy expected improvement, or hypervolume, conditioned on what is pending.
 
     Where an objective has limits, or experiments have failed, the improvement is multiplied by the
-    chance that the limits are kept and the experiment succeeds.
+    chance that the limits are kept and the experiment succeeds. Where the space has a fidelity, points are
+    sought at its target, and each is run at the level that tells most of it for what it costs.
 
     Args:
         space: The search space.
@@ -71,7 +77,8 @@ class BayesianPlanner:
         kappa: How many standard deviations the bound lies above the mean.
 
     Raises:
-        PlannerError: If no objective is to be optimised, or an option is not valid.
+        PlannerError: If no objective is to be optimised, an option is not valid, or several are to be optimised
+            in a space with a fidelity.
 
     Source:
         Ament et al. (2023), NeurIPS 36, "Unexpected improvements to expected improvement";
@@ -93,7 +100,7 @@ class BayesianPlanner:
         margin: float = 0.0,
         kappa: float = 2.0,
     ) -> None:
-        _check_objectives(objectives)
+        _check_objectives(space, objectives)
         if failures not in ("avoid", "ignore"):
             raise PlannerError(f'[planner] options.failures is {failures!r}. Set it to "avoid" or to "ignore".')
         if isinstance(max_enumerated, bool) or not isinstance(max_enumerated, int) or max_enumerated < 0:
@@ -155,16 +162,19 @@ class BayesianPlanner:
         from alchemy_async.planner.search import Search
 
         criterion = learnt.criterion
-        search = Search(self._space, seed, self._max_enumerated, np.clip(criterion.around(), 0.0, 1.0))
+        search = Search(self._space.at_target, seed, self._max_enumerated, np.clip(criterion.around(), 0.0, 1.0))
+        processes = [one.process for one in learnt.modelled]
+        levels = None if self._space.fidelity is None else Levels(self._space, processes, taken.points)
         found: list[_Found] = []
         while len(found) < n:
             best = search.best(criterion.acquisition(waiting), taken)
             if best is None:
                 break
-            taken.add(best[0])
-            at = self._space.to_unit([best[0]])
-            chance = math.exp(float(learnt.conditions.log_chance(at)[0]))
-            found.append(_Found(best[0], learnt.predict(at)[0], best[1], chance))
+            point = best[0] if levels is None else levels.choose(best[0], waiting, taken)
+            taken.add(point)
+            aim, at = self._space.to_unit(best[:1]), self._space.to_unit([point])
+            chance = math.exp(float(learnt.conditions.log_chance(aim)[0]))
+            found.append(_Found(point, learnt.predict(at)[0], learnt.predict(aim)[0], best[1], chance))
             waiting = np.vstack([waiting, at])
         return found
 
@@ -182,10 +192,10 @@ class BayesianPlanner:
 
     def _suggestion(self, found: _Found, learnt: Learnt, n_pending: int, seed: int) -> Suggestion:
         wanted = optimised(self._objectives)
-        told = " and ".join(_predicted(objective, found.expected[objective.name]) for objective in wanted)
+        told = " and ".join(_predicted(objective, found.at_target[objective.name]) for objective in wanted)
         chance = f", {found.chance:.0%} likely to succeed within all limits" if learnt.conditions else ""
         metadata: dict[str, Any] = {
-            "expected": {name: {"mean": one.mean, "sd": one.sd} for name, one in found.expected.items()},
+            "expected": _noted(found.expected),
             "acquisition": found.acquisition,
             "model_revision": learnt.revision,
             "n_observations": learnt.n_observations,
@@ -194,11 +204,21 @@ class BayesianPlanner:
         }
         if learnt.conditions:
             metadata["chance"] = found.chance
+        fidelity, cheaply = self._space.fidelity, ""
+        if fidelity is not None:
+            metadata["at_target"] = _noted(found.at_target)
+            level = found.point[fidelity.name]
+            how = "measured there" if fidelity.counts(found.point) else f"asked of a run at {level:g}"
+            cheaply = f" at {fidelity}, {how} (cost {fidelity.cost(level):g} of {fidelity.cost(fidelity.target):g})"
         return Suggestion(
             parameters=found.point,
-            reason=f"{_WHY[self._strategy]}: {told} predicted{chance}",
+            reason=f"{_WHY[self._strategy]}: {told} predicted{cheaply}{chance}",
             metadata=metadata,
         )
+
+
+def _noted(expected: Mapping[str, Prediction]) -> dict[str, dict[str, float]]:
+    return {name: {"mean": one.mean, "sd": one.sd} for name, one in expected.items()}
 
 
 def _predicted(objective: Objective, expected: Prediction) -> str:
@@ -228,7 +248,12 @@ def _amount(option: str, given: object) -> float:
     return float(given)  # type: ignore[arg-type]
 
 
-def _check_objectives(objectives: tuple[Objective, ...]) -> None:
+def _check_objectives(space: Space, objectives: tuple[Objective, ...]) -> None:
+    if space.fidelity is not None and len(optimised(objectives)) > 1:
+        raise PlannerError(
+            f"Several objectives are to be optimised, and the parameter {space.fidelity.name!r} has a fidelity, which "
+            "serves one only. Take `fidelity` out of it, or give all objectives but one the goal limit."
+        )
     if not optimised(objectives):
         raise PlannerError(
             "Every objective has only limits, so that nothing is to be optimised. "

@@ -85,7 +85,12 @@ class Conditions:
         return total
 
     def drawn(
-        self, points: Array, n_observed: int, seed: int, same: tuple[gp.GaussianProcess, DrawnProcess] | None = None
+        self,
+        points: Array,
+        n_observed: int,
+        seed: int,
+        same: tuple[gp.GaussianProcess, DrawnProcess] | None = None,
+        at: Array | None = None,
     ) -> tuple[list[Factor], NDArray[np.bool_]]:
         """Return a factor for each condition, and whether all are met at each point in each draw, ``(m, draws)``.
 
@@ -94,17 +99,20 @@ class Conditions:
             n_observed: How many of them, the first ones, were observed: these experiments succeeded.
             seed: Seed of the draws.
             same: A model that is drawn at these points already: a limit on its values has the very same draws.
+            at: For each point the one at which the conditions are to be met, shape ``(m, d)``, by what each draw
+                lets expect there; None: the point itself.
         """
         met = np.ones((len(points), N_DRAWS), dtype=np.bool_)
+        is_same = np.ones(len(points), dtype=np.bool_) if at is None else np.all(points == at, axis=1)
         factors: list[Factor] = []
         for stream, condition in enumerate(self._all, start=1):
             if same is not None and condition.process is same[0]:
                 drawn = same[1]
             else:
                 drawn = DrawnProcess(condition.process, points, normal_draws(len(points), seed, stream))
-            is_met = condition.within.holds(drawn.values)
+            is_met = condition.within.holds(drawn.values if at is None else drawn.moments(at).mean)
             if condition.name == SUCCEEDS:
-                is_met[:n_observed] = True
+                is_met[:n_observed] |= is_same[:n_observed, None]
             met &= is_met
             factors.append((drawn, condition.within))
         return factors, met

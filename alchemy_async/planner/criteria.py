@@ -19,6 +19,7 @@ from alchemy_async.planner.chances import Condition, Conditions
 from alchemy_async.planner.gains import Within
 from alchemy_async.planner.gp import GaussianProcess
 from alchemy_async.planner.improvement import NoisyImprovement, TargetImprovement
+from alchemy_async.planner.levels import Aim
 from alchemy_async.planner.training import Training
 from alchemy_async.space import Array
 
@@ -119,23 +120,33 @@ class Improvement:
         conditions: What an experiment must meet beside.
         seed: Seed of the draws.
         margin: By how much a value must be better to count, standardised, >= 0; of no target.
+        aim: Where values count; None: everywhere.
     """
 
-    def __init__(self, modelled: Modelled, conditions: Conditions, seed: int, margin: float = 0.0) -> None:
+    def __init__(
+        self, modelled: Modelled, conditions: Conditions, seed: int, margin: float = 0.0, aim: Aim | None = None
+    ) -> None:
         self._modelled, self._conditions, self._seed, self._margin = modelled, conditions, seed, margin
+        self._aim = aim
 
     def acquisition(self, pending: Array) -> Acquisition:
         """Return the log noisy expected improvement, given what is pending, shape ``(m, d)``."""
         process = self._modelled.process
         if self._modelled.objective.goal == "target":
-            return TargetImprovement(process, self._modelled.target(), pending, self._seed, self._conditions)
-        return NoisyImprovement(process, pending, self._seed, self._conditions, self._margin)
+            target = self._modelled.target()
+            return TargetImprovement(process, target, pending, self._seed, self._conditions, self._aim)
+        return NoisyImprovement(process, pending, self._seed, self._conditions, self._margin, self._aim)
 
     def around(self) -> Array:
-        """Return the best observed points by the model, shape ``(k, d)``; those that hardly meet a condition last."""
-        process = self._modelled.process
-        scores = self._modelled.score(process.fitted()) + self._conditions.log_chance(process.x)
-        return process.x[np.argsort(-scores, kind="stable")[:N_AROUND]]
+        """Return the best observed points by the model, shape ``(k, d)``; those that hardly meet a condition last.
+
+        Where values count at a target alone, they are the best ones there, and have its coordinate.
+        """
+        process, aim = self._modelled.process, self._aim
+        x = process.x if aim is None else aim(process.x)
+        means = process.fitted() if aim is None else process.predict(x)[0]
+        scores = self._modelled.score(means) + self._conditions.log_chance(x)
+        return x[np.argsort(-scores, kind="stable")[:N_AROUND]]
 
     def predict(self, x: Array) -> list[dict[str, Prediction]]:
         """Return what is expected of the objective at each point, shape ``(q, d)``."""

@@ -17,6 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from alchemy_async.errors import PlannerError
+from alchemy_async.planner.levels import spread_levels
 from alchemy_async.planner.possible import possible
 from alchemy_async.planner.region import region_of
 from alchemy_async.planner.taken import Taken
@@ -38,6 +39,8 @@ def design(space: Space, method: str, n: int, seed: int, avoid: Sequence[Point] 
     ``sobol`` goes on where a sequence with the same seed would stand after as many points as are
     to be avoided. ``grid`` gives each axis the least number of levels that makes ``n`` points to
     choose from (an axis with fewer values has them all), and takes ``n`` that lie far from each other.
+    Where there is a fidelity, the points are spread as if it were held at its target; then each gets a level,
+    the cheaper the oftener, and the first one the target, unless a point to be avoided has it.
 
     Args:
         space: The search space.
@@ -55,6 +58,8 @@ def design(space: Space, method: str, n: int, seed: int, avoid: Sequence[Point] 
     """
     if method not in METHODS:
         raise PlannerError(f"{method!r} is no design. Choose one of {', '.join(METHODS)}.")
+    if space.fidelity is not None and space.at_target != space:
+        return spread_levels(space, design(space.at_target, method, n, seed, avoid), avoid, seed)
     rng = np.random.default_rng(seed)
     # Only a Sobol sequence is gone on with: of any other the first rows would be drawn again and again, all taken.
     further = np.random.default_rng([seed, len(avoid)]) if avoid else rng

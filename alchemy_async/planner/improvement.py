@@ -10,7 +10,9 @@ posterior; given one draw, the improvement at another point is a formula, and th
 is the criterion. Drawing there, and only there, leaves no noise in the search, and a pending point is
 worth nothing: its value is in every draw. Where there are conditions, such as limits, they are drawn
 at the same points: the best of a draw is the best that meets them in it, and the improvement is
-multiplied, draw by draw, by the chance that they are met.
+multiplied, draw by draw, by the chance that they are met. Where values count at a fidelity's target alone,
+the best of a draw is the best that is expected there of what was drawn: a cheap result that looks well
+does not stand for a true one, but it says where one is likely.
 
 Source:
     Letham, Karrer, Ottoni & Bakshy (2019), Bayesian Analysis 14(2), 495-519, for the criterion, with
@@ -30,6 +32,7 @@ from alchemy_async.planner.drawn import DrawnProcess
 from alchemy_async.planner.expected import Factor, Product, normal_draws
 from alchemy_async.planner.gains import Above, Likelier, Nearer
 from alchemy_async.planner.gp import GaussianProcess, root
+from alchemy_async.planner.levels import Aim
 from alchemy_async.space import Array
 
 _N_TRIALS = 256  # draws that show which observed points may be the best
@@ -50,6 +53,7 @@ class NoisyImprovement(Product):
         seed: Seed of the draws.
         conditions: What a point must meet beside.
         margin: By how much a value must be better to count, standardised, >= 0.
+        aim: Where values count; None: everywhere.
     """
 
     _gain: ClassVar[type[Above] | type[Likelier]] = Above
@@ -61,8 +65,9 @@ class NoisyImprovement(Product):
         seed: int,
         conditions: Conditions = _NO_CONDITIONS,
         margin: float = 0.0,
+        aim: Aim | None = None,
     ) -> None:
-        drawn, best, beside = _drawn(process, pending, seed, conditions, np.asarray)
+        drawn, best, beside = _drawn(process, pending, seed, conditions, np.asarray, aim)
         super().__init__([(drawn, self._gain(best + margin)), *beside])
 
 
@@ -83,6 +88,7 @@ class TargetImprovement(Product):
         pending: Unit-cube coordinates of points not yet observed, shape ``(m, d)``.
         seed: Seed of the draws.
         conditions: What a point must meet beside.
+        aim: Where values count; None: everywhere.
     """
 
     def __init__(
@@ -92,8 +98,9 @@ class TargetImprovement(Product):
         pending: Array,
         seed: int,
         conditions: Conditions = _NO_CONDITIONS,
+        aim: Aim | None = None,
     ) -> None:
-        drawn, best, beside = _drawn(process, pending, seed, conditions, lambda values: -np.abs(values - target))
+        drawn, best, beside = _drawn(process, pending, seed, conditions, lambda values: -np.abs(values - target), aim)
         super().__init__([(drawn, Nearer(target, np.maximum(-best, _LEAST_DISTANCE))), *beside])
 
 
@@ -101,14 +108,15 @@ Score = Callable[[Array], Array]
 
 
 def _drawn(
-    process: GaussianProcess, pending: Array, seed: int, conditions: Conditions, score: Score
+    process: GaussianProcess, pending: Array, seed: int, conditions: Conditions, score: Score, aim: Aim | None
 ) -> tuple[DrawnProcess, Array, list[Factor]]:
     """Return the drawn process, the best score under each draw, shape ``(draws,)``, and a factor for each condition."""
-    rows = may_be_best(process, seed, conditions, score)
+    rows = may_be_best(process, seed, conditions, score, aim)
     unknown = np.vstack([process.x[rows], pending])
     drawn = DrawnProcess(process, unknown, normal_draws(len(unknown), seed))
-    beside, met = conditions.drawn(unknown, len(rows), seed, same=(process, drawn))
-    scores = score(drawn.values)
+    counting = None if aim is None else aim(unknown)
+    beside, met = conditions.drawn(unknown, len(rows), seed, same=(process, drawn), at=counting)
+    scores = score(drawn.values if counting is None else drawn.moments(counting).mean)
     worst = min(float(scores.min()), float(score(process.y).min())) - _WORSE
     best = np.where(met, scores, worst).max(axis=0)
     return drawn, best, beside
@@ -119,6 +127,7 @@ def may_be_best(
     seed: int,
     conditions: Conditions = _NO_CONDITIONS,
     score: Score = np.asarray,
+    aim: Aim | None = None,
 ) -> list[int]:
     """Return the observed points that are the best of all in some draw, never none; conditions met on average.
 
@@ -127,13 +136,19 @@ def may_be_best(
         seed: Seed of the draws.
         conditions: What a point must meet to be the best.
         score: Says of values, of any shape, how good they are.
+        aim: Where values count, so that each point is looked at there; None: everywhere.
     """
-    most = process.variances / (1.0 + process.variances)  # no variance is larger: the value itself is known
-    hopes = score(process.fitted()) + 3.0 * np.sqrt(most)
-    chance = conditions.log_chance(process.x)
+    if aim is None:
+        x, means = process.x, process.fitted()
+        most = process.variances / (1.0 + process.variances)  # no variance is larger: the value itself is known
+    else:
+        x = aim(process.x)
+        means, most = process.predict(x)
+    hopes = score(means) + 3.0 * np.sqrt(most)
+    chance = conditions.log_chance(x)
     hopes = np.where(chance < _NOT_HOPELESS, hopes - 1e6, hopes)
     tried = np.sort(np.argsort(-hopes, kind="stable")[:_MOST_TRIED])
-    mean, covariance = process.covariance(process.x[tried])
+    mean, covariance = process.covariance(x[tried])
     rng = np.random.default_rng([seed, len(tried)])
     scores = score(mean[:, None] + root(covariance) @ rng.standard_normal((len(tried), _N_TRIALS)))
     if conditions:

@@ -29,6 +29,7 @@ from alchemy_async.planner.expected import N_DRAWS, Product
 from alchemy_async.planner.gains import Bound
 from alchemy_async.planner.gp import LEAST_VARIANCE, GaussianProcess, solve
 from alchemy_async.planner.improvement import NoisyProbability
+from alchemy_async.planner.levels import Aim, aim_of
 from alchemy_async.planner.local import LocalProcess
 from alchemy_async.space import Array, Space
 
@@ -56,7 +57,7 @@ IMPROVEMENT = Strategy()
 
 
 def criterion_of(space: Space, modelled: Modelled, conditions: Conditions, seed: int, strategy: Strategy) -> Criterion:
-    """Return what makes a point worth measuring, of one objective.
+    """Return what makes a point worth measuring, of one objective; where there is a fidelity, at its target.
 
     Args:
         space: The search space.
@@ -75,17 +76,18 @@ def criterion_of(space: Space, modelled: Modelled, conditions: Conditions, seed:
             f"{modelled.objective.name} is to meet a target, for which there are the strategies improvement, without "
             "a margin, and variance. Choose one of them, or maximise or minimise."
         )
+    aim = aim_of(space)
     if strategy.name == "improvement":
-        return Improvement(modelled, conditions, seed, margin)
+        return Improvement(modelled, conditions, seed, margin, aim)
     if strategy.name == "probability":
-        return Probability(modelled, conditions, seed, margin)
+        return Probability(modelled, conditions, seed, margin, aim)
     if strategy.name == "bound":
-        return Optimism(modelled, conditions, seed, min(strategy.kappa, _MOST_KAPPA))
+        return Optimism(modelled, conditions, seed, min(strategy.kappa, _MOST_KAPPA), aim)
     if isinstance(modelled.process, LocalProcess):
         raise PlannerError(
             "The strategy variance is for shorter histories: up to 2,000 observations. Choose improvement or bound."
         )
-    return Variance(modelled, conditions, seed, spread(space, _N_PROBES, seed))
+    return Variance(modelled, conditions, seed, spread(space.at_target, _N_PROBES, seed), aim)
 
 
 class Probability(Improvement):
@@ -93,7 +95,8 @@ class Probability(Improvement):
 
     def acquisition(self, pending: Array) -> Acquisition:
         """Return the log probability, given what is pending, shape ``(m, d)``."""
-        return NoisyProbability(self._modelled.process, pending, self._seed, self._conditions, self._margin)
+        process = self._modelled.process
+        return NoisyProbability(process, pending, self._seed, self._conditions, self._margin, self._aim)
 
 
 class Optimism(Improvement):
@@ -106,10 +109,13 @@ class Optimism(Improvement):
         conditions: What an experiment must meet beside.
         seed: Seed of the draws.
         kappa: How many standard deviations.
+        aim: Where values count; None: everywhere.
     """
 
-    def __init__(self, modelled: Modelled, conditions: Conditions, seed: int, kappa: float) -> None:
-        super().__init__(modelled, conditions, seed)
+    def __init__(
+        self, modelled: Modelled, conditions: Conditions, seed: int, kappa: float, aim: Aim | None = None
+    ) -> None:
+        super().__init__(modelled, conditions, seed, aim=aim)
         self._kappa = kappa
 
     def acquisition(self, pending: Array) -> Acquisition:
@@ -129,10 +135,13 @@ class Variance(Improvement):
         conditions: What an experiment must meet beside.
         seed: Seed of the draws.
         probes: Unit-cube coordinates of points spread over the space, shape ``(k, d)``.
+        aim: Where values count; None: everywhere.
     """
 
-    def __init__(self, modelled: Modelled, conditions: Conditions, seed: int, probes: Array) -> None:
-        super().__init__(modelled, conditions, seed)
+    def __init__(
+        self, modelled: Modelled, conditions: Conditions, seed: int, probes: Array, aim: Aim | None = None
+    ) -> None:
+        super().__init__(modelled, conditions, seed, aim=aim)
         self._probes = probes
 
     def acquisition(self, pending: Array) -> Acquisition:

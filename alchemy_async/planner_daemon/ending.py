@@ -23,6 +23,7 @@ class Summary:
     reason: str
     counts: dict[str, int]
     best: dict[str, Any] | None = None
+    fidelity: str = ""
     interrupted: tuple[str, ...] = field(default=())
 
     def __str__(self) -> str:
@@ -37,6 +38,8 @@ class Summary:
                 f"Best {self.best['objective']}: {self.best['value']:.6g}{unit}{off} ({self.best['experiment']}) "
                 f"at {parameters}.{broken}"
             )
+        if self.fidelity:
+            lines.append(self.fidelity)
         if self.interrupted:
             lines.append(
                 f"Interrupted: {', '.join(self.interrupted)}. Nobody knows what happened on the bench; look, then "
@@ -51,13 +54,15 @@ def _show(value: object) -> str:
 
 def summarise(ledger: Ledger, settings: CampaignSettings, reason: str) -> Summary:
     """Return what the ledger says now."""
-    best = ledger.best(*settings.as_objectives())
+    fidelity = settings.as_fidelity()
+    best = ledger.best(*settings.as_objectives(), fidelity=fidelity)
     tally = ledger.tally()
     return Summary(
         campaign=ledger.campaign,
         reason=reason,
         counts={str(state): tally[state] for state in State},
         best=None if best is None else best.as_dict(),
+        fidelity="" if fidelity is None else fidelity.in_words(*ledger.n_at(fidelity)),
         interrupted=tuple(found.id for found in ledger.experiments(State.INTERRUPTED)),
     )
 
@@ -91,11 +96,11 @@ def reason_to_end(ledger: Ledger, settings: CampaignSettings, *, elapsed_s: floa
 
 
 def _reached(ledger: Ledger, settings: CampaignSettings, target: float) -> str:
-    """Return in words that the best measurement is good enough, or an empty text.
+    """Return in words that the best measurement is good enough, or an empty text; at its target, where is a fidelity.
 
     Of an objective with a target of its own, ``target`` is how near is near enough, in the objective's unit.
     """
-    best = ledger.best(*settings.as_objectives())
+    best = ledger.best(*settings.as_objectives(), fidelity=settings.as_fidelity())
     if best is None or not best.keeps_limits:
         return ""
     objective = best.objective

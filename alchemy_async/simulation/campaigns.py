@@ -173,6 +173,7 @@ def _run(
         n_workers=wish.n_workers,
         is_synchronous=wish.is_synchronous,
         optimum=wish.optimum,
+        fidelity=settings.as_fidelity(),
     )
 
 

@@ -16,9 +16,17 @@ import numpy as np
 
 from alchemy_async.experiment import Objective, Status, optimised, standing
 from alchemy_async.simulation.lab import Lab, Ran
+from alchemy_async.space import Fidelity
 
 
-def figures(lab: Lab, *objectives: Objective, n_workers: int, is_synchronous: bool, optimum: float | None) -> Figures:
+def figures(
+    lab: Lab,
+    *objectives: Objective,
+    n_workers: int,
+    is_synchronous: bool,
+    optimum: float | None,
+    fidelity: Fidelity | None = None,
+) -> Figures:
     """Return the figures of a campaign, as ``alchemy-async simulate --json`` prints those of one seed, without it.
 
     Args:
@@ -27,8 +35,9 @@ def figures(lab: Lab, *objectives: Objective, n_workers: int, is_synchronous: bo
         n_workers: How many workers it had.
         is_synchronous: Whether they took experiments in batches.
         optimum: The best value that there is, in the objective's unit; None if nobody knows.
+        fidelity: Where there is one: only experiments at its target have a best value and a regret.
     """
-    trace = running_best(lab.ran, *objectives)
+    trace = running_best(lab.ran, *objectives, fidelity=fidelity)
     best = trace[-1]["best"] if trace else None
     ideal_s = makespan_s([ran.finished_s - ran.started_s for ran in by_start(lab.ran)], n_workers, is_synchronous)
     last_s = max((ran.finished_s for ran in lab.ran), default=0.0)
@@ -48,13 +57,19 @@ def figures(lab: Lab, *objectives: Objective, n_workers: int, is_synchronous: bo
 Figures = dict[str, Any]
 
 
-def running_best(ran: Sequence[Ran], *objectives: Objective) -> list[dict[str, float]]:
-    """Return ``t_s``, ``value`` and the ``best`` so far of every completed experiment, by the time it ended."""
+def running_best(
+    ran: Sequence[Ran], *objectives: Objective, fidelity: Fidelity | None = None
+) -> list[dict[str, float]]:
+    """Return ``t_s``, ``value`` and the ``best`` so far of every completed experiment, by the time it ended.
+
+    Where there is a fidelity, of those at its target.
+    """
     name = optimised(objectives)[0].name
     trace: list[dict[str, float]] = []
     best: Mapping[str, float] | None = None
     for one in sorted(ran, key=lambda one: one.finished_s):
-        if one.outcome.status is Status.COMPLETED:
+        counts = fidelity is None or fidelity.counts(one.outcome.parameters or one.offer.parameters)
+        if one.outcome.status is Status.COMPLETED and counts:
             values = one.outcome.values
             if best is None or standing(objectives, values) > standing(objectives, best):
                 best = values

@@ -6,12 +6,14 @@ Never: chooses a point.
 
     parameters    what can be chosen
     held          what nobody chooses: fixed, or a reading
+    fidelity      what makes an experiment cheap or true, and what it costs
     constraints   bounds on weighted sums
     rules         a person's own function of what is possible
     space         all of them together
 """
 
 from alchemy_async.space.constraints import LinearConstraint
+from alchemy_async.space.fidelity import Fidelity
 from alchemy_async.space.held import Context, Fixed
 from alchemy_async.space.parameters import (
     Array,
@@ -34,6 +36,7 @@ __all__ = [
     "Context",
     "Continuous",
     "Discrete",
+    "Fidelity",
     "Fixed",
     "Integer",
     "LinearConstraint",

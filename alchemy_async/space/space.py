@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from alchemy_async.errors import Mistake, PointError, RuleError
 from alchemy_async.space.columns import MANY, column
 from alchemy_async.space.constraints import LinearConstraint
+from alchemy_async.space.fidelity import Fidelity
 from alchemy_async.space.held import Context, Fixed
 from alchemy_async.space.parameters import Array, Categorical, Chosen, Continuous, Point, Value, number_of
 from alchemy_async.space.rules import Rule
@@ -30,11 +31,15 @@ Parameter = Chosen | Fixed | Context
 
 @dataclass(frozen=True)
 class Space:
-    """All parameters of a campaign, the linear constraints between them, and people's own rules."""
+    """All parameters of a campaign, the linear constraints between them, and people's own rules.
+
+    ``fidelity`` says which parameter makes experiments cheap or true; None: all are as true.
+    """
 
     parameters: tuple[Parameter, ...]
     constraints: tuple[LinearConstraint, ...] = ()
     rules: tuple[Rule, ...] = ()
+    fidelity: Fidelity | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -101,6 +106,11 @@ class Space:
         if mistakes:
             raise PointError(mistakes)
         return replace(self, parameters=tuple(held.get(one.name, one) for one in self.parameters))
+
+    @property
+    def at_target(self) -> Space:
+        """The space in which the fidelity is held where the answer is wanted; without one, the space itself."""
+        return self if self.fidelity is None else self.holding({self.fidelity.name: self.fidelity.target})
 
     def check(self, point: Mapping[str, object]) -> dict[str, Value]:
         """Return a point in canonical form: every parameter, in order, in its own type.

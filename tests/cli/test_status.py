@@ -8,7 +8,7 @@ from alchemy_async import locks
 from alchemy_async.experiment import AttemptKey, WorkerState
 
 KEYS = {"campaign", "state", "wanted", "ended", "planner", "counts", "budget", "best", "workers", "pending", "events"}
-KEYS |= {"front", "recommended", "model", "warnings"}
+KEYS |= {"fidelity", "front", "recommended", "model", "warnings"}
 
 
 def test_a_folder_never_started_is_new_and_stays_as_it_is(run, folder, status):

@@ -42,7 +42,8 @@ def learn(
     """Return what a history has taught.
 
     One point is recommended where there is one objective to optimise; limits that others set are
-    kept. Of a long history a model is shown a part: see `fitting.MOST`.
+    kept. Where the space has a fidelity, the point is one at its target, and what is said of the best is of results
+    there; the others are shown to the model only. Of a long history a model is shown a part: see `fitting.MOST`.
 
     Args:
         space: The search space.
@@ -55,16 +56,17 @@ def learn(
     n = len(history.observations)
     if few := notices.too_few(objectives, history, LEAST):
         return Insight(n, 0, notices=(few,))
-    shown = subset(history, objectives)
+    shown = subset(history, objectives, space.fidelity)
     short = History(tuple(history.observations[i] for i in shown), history.refused)
     models, told = _fit(space, objectives, short, noise)
     aims = [model for model in models if model.objective.is_optimised]
     best = None
     if len(aims) == len(optimised(objectives)) == 1:
-        best = recommend(space, models, short.observations, [names[i] for i in shown] if names else ())
+        aim = space.at_target
+        best = recommend(aim, models, short.observations, [names[i] for i in shown] if names else ())
         if any(one is not None and one.kind == "all_equal" for one in told):  # then of a limit, and it is broken
             best = dataclasses.replace(best, keeps_limits=False)
-        told += [*notices.at_bounds(space, models, best), notices.stalled(space, objectives, history, names)]
+        told += [*notices.at_bounds(aim, models, best), notices.stalled(space, objectives, history, names)]
     n_used = len(shown) if models else 0
     return Insight(n, n_used, best, tuple(model.quality for model in models), tuple(one for one in told if one))
 

@@ -20,7 +20,7 @@ from alchemy_async.planner.features import Features
 from alchemy_async.planner.insight.records import Quality
 from alchemy_async.planner.learning import modelled
 from alchemy_async.planner.training import Training
-from alchemy_async.space import Array, Space
+from alchemy_async.space import Array, Fidelity, Space
 
 Noise = str | float
 
@@ -50,12 +50,21 @@ class Fitted:
         return np.nan_to_num(means), np.nan_to_num(self.data.scale * np.sqrt(variance))
 
 
-def subset(history: History, objectives: Sequence[Objective]) -> list[int]:
-    """Return which observations a model is shown, oldest first: all, or ``MOST`` with the best among them."""
+def subset(history: History, objectives: Sequence[Objective], fidelity: Fidelity | None = None) -> list[int]:
+    """Return which observations a model is shown, oldest first: all, or ``MOST`` with the best among them.
+
+    Args:
+        history: All of them.
+        objectives: What is measured.
+        fidelity: Where there is one: the best are those of its target, as far as there are any.
+    """
     n = len(history.observations)
     if n <= MOST:
         return list(range(n))
-    standings = [standing_of(objectives, observed) for observed in history.observations]
+    standings = [
+        (fidelity is None or fidelity.counts(observed.parameters), *standing_of(objectives, observed))
+        for observed in history.observations
+    ]
     order = sorted(range(n), key=lambda i: standings[i], reverse=True)
     others = np.random.default_rng(n).choice(order[_N_BEST:], size=MOST - _N_BEST, replace=False)
     return sorted([*order[:_N_BEST], *map(int, others)])

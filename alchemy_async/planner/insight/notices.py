@@ -126,9 +126,13 @@ def _at_bound(parameter: Numeric, is_high: bool) -> Notice:
 def stalled(
     space: Space, objectives: Sequence[Objective], history: History, names: Sequence[str] = ()
 ) -> Notice | None:
-    """Say that the last results brought nothing better."""
+    """Say that the last results brought nothing better; where there is a fidelity, of those at its target."""
     (aim,) = optimised(objectives)
-    usable = [i for i, observed in enumerate(history.observations) if aim.name in observed.values]
+    usable = [
+        i
+        for i, observed in enumerate(history.observations)
+        if aim.name in observed.values and (space.fidelity is None or space.fidelity.counts(observed.parameters))
+    ]
     k = max(_PATIENCE, _PATIENCE_PER_PARAMETER * len(space.names), int(_PATIENCE_SHARE * len(usable)))
     if len(usable) < 2 * k:
         return None

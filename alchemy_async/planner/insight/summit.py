@@ -19,6 +19,7 @@ from alchemy_async.planner.designs import MAX_LISTED, listing, spread
 from alchemy_async.planner.gp import Mask, solve
 from alchemy_async.planner.insight.fitting import Fitted
 from alchemy_async.planner.insight.records import Recommended
+from alchemy_async.planner.levels import aim_of
 from alchemy_async.planner.possible import as_points, held_back
 from alchemy_async.planner.search import MOST_STEPS, score
 from alchemy_async.space import Array, Categorical, Fixed, Space, Value
@@ -97,7 +98,7 @@ def recommend(
     """Return the point that is expected to be best, of one objective to be optimised, at the newest readings.
 
     Args:
-        space: The search space.
+        space: The search space; where it has a fidelity, held at its target.
         models: One of each objective.
         observations: What was measured, with the first value of what is optimised at least once.
         names: What each is called; empty: they have no names.
@@ -106,15 +107,21 @@ def recommend(
     height = Height(models)
     space = space.given(observations[-1].parameters)
     measured = [i for i, observed in enumerate(observations) if aim in observed.values]
-    usable = [i for i in measured if _can_be_repeated(space, observations[i])] or measured
+    usable = [i for i in measured if _can_be_repeated(space, observations[i])]
+    has_one = bool(usable) or space.fidelity is None  # a cheaper result is none of a point at the target
+    usable = usable or measured
     at = space.to_unit([observations[i].parameters for i in usable])
     at[:, space.is_context] = space.to_unit([observations[-1].parameters])[0, space.is_context]
+    project = aim_of(space)
+    at = at if project is None else project(at)
     heights = score(height, at)
     order = np.argsort(-heights, kind="stable")
     found = _highest(space, height, np.clip(at[order[:_N_AROUND]], 0.0, 1.0))
     best = int(order[0])
     observed = observations[usable[best]]
-    if found is not None and is_clearly_higher(models, found, at[best]):
+    if found is None and not has_one:
+        found = at[best]
+    if found is not None and (not has_one or is_clearly_higher(models, found, at[best])):
         expected = _expected(models, found)
         return Recommended(space.from_unit(found)[0], expected, keeps_limits=_keeps_limits(models, expected))
     expected = _expected(models, at[best])
@@ -133,14 +140,14 @@ def peak(
     """Return the point where the means are highest, measured or not, and what is expected there.
 
     Args:
-        space: The search space, with the readings that are to hold.
+        space: The search space, with the readings that are to hold; a fidelity is taken at its target.
         models: One of each objective.
         observations: What was measured.
 
     Returns:
         None where no point meets all constraints.
     """
-    height = Height(models)
+    space, height = space.at_target, Height(models)
     at = space.to_unit([observed.parameters for observed in observations])
     at[:, space.is_context] = space.to_unit(space.from_unit(at[:1]))[0, space.is_context]
     order = np.argsort(-score(height, at), kind="stable")
@@ -150,10 +157,10 @@ def peak(
 
 def _can_be_repeated(space: Space, observed: Observed) -> bool:
     """Whether what is fixed by now had the same value then, and no rule forbids it by now."""
-    point = observed.parameters
-    fixed = (parameter for parameter in space.parameters if isinstance(parameter, Fixed))
+    point, fidelity = observed.parameters, space.fidelity
+    fixed = (one for one in space.parameters if isinstance(one, Fixed) and (not fidelity or one.name != fidelity.name))
     is_same = all(parameter.fit(point[parameter.name]) is not None for parameter in fixed)
-    return is_same and all(rule.is_met(point) for rule in space.rules)
+    return is_same and (fidelity is None or fidelity.counts(point)) and all(rule.is_met(point) for rule in space.rules)
 
 
 def _expected(models: Sequence[Fitted], at: Array) -> dict[str, Prediction]:
