@@ -292,4 +292,7 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
         version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     ):
         raise LedgerError(f"{path} is an SQLite file of another program. Name another one as campaign.ledger.")
+    if version:  # a damaged schema is met here, before anything is written
+        connection.execute("SELECT 1 FROM meta, experiments, attempts, outcomes, events, tallies LIMIT 0")
+        connection.execute("SELECT value FROM meta WHERE key = 'campaign'").fetchone()
     return version

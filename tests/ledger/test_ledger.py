@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from functools import partial
 
 import pytest
 
@@ -43,6 +45,22 @@ def test_garbage_is_refused_and_left_as_it_is(path):
         Ledger.create(path, name="study", study=STUDY)
 
     assert path.read_bytes().startswith(b"not a database")
+
+
+@pytest.mark.parametrize("page", [1, 2], ids=["the tables' list", "the table of what is true of all"])
+def test_a_damaged_ledger_is_refused_before_anything_is_written(path, page):
+    Ledger.create(path, name="study", study=STUDY).close()
+    with contextlib.closing(sqlite3.connect(path)) as opened:
+        opened.execute("PRAGMA journal_mode = DELETE")  # as in a copy that somebody made: to open it turns this round
+    damaged = bytearray(path.read_bytes())
+    damaged[100 if page == 1 else 4096 * (page - 1)] = 0
+    path.write_bytes(damaged)
+
+    for begin in (Ledger.open, partial(Ledger.create, name="study", study=STUDY)):
+        with pytest.raises(LedgerError, match="can't be read as a ledger"):
+            begin(path)
+
+    assert path.read_bytes() == damaged
 
 
 def test_the_sqlite_file_of_another_program_is_refused(path):
