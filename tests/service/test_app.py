@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import sqlite3
+import tracemalloc
 
 import pytest
 from fastapi import APIRouter
@@ -10,6 +12,7 @@ from starlette.routing import Match
 
 from alchemy_async.errors import LedgerError, Mistake, SettingsError
 from alchemy_async.service.context import ServiceSettings, make_service
+from alchemy_async.service.gateway import bodies
 from alchemy_async.service.problems import ConflictError, NoModelError, TooMuchError
 from alchemy_async.service.server.app import create_app
 from alchemy_async.service.server.switchboard import Switchboard, placed
@@ -131,6 +134,22 @@ def test_a_number_that_is_none_is_refused_with_the_field_in_which_it_stands(clie
     assert answer.status_code == 422
     assert [error["loc"] for error in is_of_the_one_form(answer)["errors"]] == [["body", *place] for place in places]
     assert all(".".join(map(str, place)) in answer.json()["detail"] for place in places)
+
+
+def test_to_find_the_field_takes_little_more_than_to_read_the_body():
+    body = b'{"a": [' + b"1, " * 300_000 + b"NaN]}"
+    tracemalloc.start()
+    try:
+        json.loads(body)
+        read = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        flaw = bodies._flaw(body, "application/json")
+        found = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert [error["loc"] for error in flaw.errors] == [["body", "a", 300_000]]
+    assert found < 2 * read
 
 
 def test_of_very_many_fields_without_a_number_the_first_hundred_are_told(client):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,16 +123,27 @@ def _odd(body: bytes) -> list[Place]:
     except (ValueError, RecursionError):
         return []
     found: list[Place] = []
-    left: list[tuple[Place, Any]] = [((), document)]
-    while left and len(found) < _MOST_TOLD:
-        place, value = left.pop()
-        if value is _ODD:
-            found.append(place)
-        if isinstance(value, dict):
-            left += [((*place, key[:_WIDEST]), one) for key, one in reversed(value.items())]
-        elif isinstance(value, list):
-            left += [((*place, i), one) for i, one in reversed(list(enumerate(value)))]
+    inner: list[tuple[Place, Iterator[tuple[str | int, Any]]]] = [((), _items(document))]
+    while inner and len(found) < _MOST_TOLD:
+        place, items = inner[-1]
+        for key, one in items:
+            at = (*place, key[:_WIDEST] if isinstance(key, str) else key)
+            if one is _ODD:
+                found.append(at)
+                break
+            if isinstance(one, dict | list):
+                inner.append((at, _items(one)))
+                break
+        else:
+            inner.pop()
     return found
+
+
+def _items(value: object) -> Iterator[tuple[str | int, Any]]:
+    if isinstance(value, dict):
+        yield from value.items()
+    elif isinstance(value, list):
+        yield from enumerate(value)
 
 
 def _finite(text: str) -> object:
