@@ -117,9 +117,7 @@ def _of_fields(what: str, places: list[Place]) -> _Flaw:
 def _odd(body: bytes) -> list[Place]:
     """Return where in a body NaN, an infinity or a number beyond all measures stands; at most so many as are told."""
     try:
-        document = json.loads(
-            body, parse_constant=lambda _: _ODD, parse_float=_finite, parse_int=lambda text: _finite(text[:400])
-        )
+        document = json.loads(body, parse_constant=lambda _: _ODD, parse_float=_finite, parse_int=_finite)
     except (ValueError, RecursionError):
         return []
     found: list[Place] = []
@@ -147,8 +145,8 @@ def _items(value: object) -> Iterator[tuple[str | int, Any]]:
 
 
 def _finite(text: str) -> object:
-    number = float(text)
-    return number if math.isfinite(number) else _ODD
+    """Return nothing, or the mark of what is no finite number: the numbers themselves are not looked for."""
+    return None if math.isfinite(float(text)) else _ODD
 
 
 class _Counted:
