@@ -6,9 +6,8 @@ Never: chooses a point.
 
 A level is worth the part of the doubt about the value at the target that a measurement there would take
 away, over what it costs. That asks the model how much one level tells of another, and a model that has
-seen little of the target may believe too much. So half of all that is spent is spent at the target: whatever
-the cheap levels are worth, the campaign is no worse than one of half its cost without them, and ends with
-results that count.
+seen little of the target may believe too much. So half of all that is spent is spent at the target:
+whatever the cheap levels are worth, the other half buys results that count.
 
 Source:
     Huang, Allen, Notz & Miller (2006), Struct. Multidiscip. Optim. 32(5), 369-382, "Sequential kriging

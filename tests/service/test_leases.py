@@ -11,20 +11,7 @@ from alchemy_async.service.sessions.leases import Sweep
 from alchemy_async.service.sessions.sessions import Sessions
 from alchemy_async.service.staged import taking
 from alchemy_async.service.staged.staging import Wanted, stage
-
-CAMPAIGN = """
-[campaign]
-name = "study"
-
-[[parameters]]
-name = "T"
-type = "continuous"
-bounds = [300, 400]
-
-[[objectives]]
-name = "Output"
-goal = "maximize"
-"""
+from tests.service.watched import CAMPAIGN
 
 
 @pytest.fixture
