@@ -69,8 +69,8 @@ class BayesianPlanner:
         max_enumerated: A finite space of up to this many points is scored whole; a larger
             one is searched.
         device: Where large models are reckoned: ``auto``, ``cpu``, or a device of torch, such as ``cuda``.
-        kernel: Of the models: ``rbf`` for smooth functions, ``matern`` (5/2) for rougher ones, or ``auto``, whichever
-            makes the data more probable.
+        kernel: Of the models: ``rbf`` for smooth functions, ``matern`` (5/2) for rougher ones, or ``auto``: the
+            latter until the data speak strongly for the former.
         strategy: What makes a point worth measuring: ``improvement`` is best throughout; ``probability`` of an
             improvement, an optimistic ``bound``, and ``variance``, which only explores, for one objective.
         margin: By how much a value must be better to count as an improvement, in the objective's unit.

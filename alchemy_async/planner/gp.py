@@ -4,35 +4,33 @@ In:    unit-cube coordinates, standardised values, their noise.
 Out:   the most probable hyperparameters; predictions, and what each value would have been without itself.
 Never: sees a unit, a goal or a pending point, or loads torch.
 
-The kernel is a product of two: over the numbers a squared-exponential one or a Matérn one of 5/2, as wanted or
-whichever makes the data more probable, with a length for each; over ``c`` categorical coordinates, as in BoTorch's
-``CategoricalKernel``, ``exp(-[differs] / (c l))``. The prior of each length is BoTorch's, a log-normal one that grows
-with the dimension; that of an inferred noise is wider than BoTorch's, which takes small differences of an exact
-measurement for noise.
+Where no kernel is wanted, it is the Matérn one, until the data speak strongly for the squared-exponential one: that
+takes a function to be smooth without end, and with a few values it is often surer of itself than it should be. The
+prior of each length is BoTorch's, a log-normal one that grows with the dimension; that of an inferred noise is wider
+than BoTorch's, which takes small differences of an exact measurement for noise.
 
 Source:
-    Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, ch. 2, 4, 5;
-    Hvarfner, Hellsten & Nardi (2024), ICML, for the prior of the lengths.
+    Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, ch. 2, 5;
+    Hvarfner, Hellsten & Nardi (2024), ICML, for the prior of the lengths;
+    Kass & Raftery (1995), J. Am. Stat. Assoc. 90, 773-795, for what strong evidence is.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from alchemy_async.planner.factors import Factor, NotPositiveDefiniteError, factorise, inverse_of, root, solve
+from alchemy_async.planner.kernel import Kernel, Mask
 from alchemy_async.space import Array
 
 __all__ = ["GaussianProcess", "Kernel", "Mask", "NotPositiveDefiniteError", "Posterior", "fit", "root", "solve"]
 
-Mask = NDArray[np.bool_]
 KERNELS = ("auto", "matern", "rbf")
-"""Which kernel the numbers have; ``auto``: the one under which the data are more probable."""
+"""Which kernel the numbers have; ``auto``: Matérn's, or the other if the data speak strongly for it."""
 
 LEAST_VARIANCE = 1e-6  # of the standardised values: what a factor needs on its diagonal
 LEAST_NOISE, MOST_NOISE = 1e-6, 10.0  # an inferred variance of the standardised values
@@ -43,85 +41,8 @@ _CATEGORY_PRIOR = (0.0, 1.0)
 _FIRST_NOISE = 2.5e-3
 _PRECISION = {"maxiter": 200, "ftol": 1e-6, "gtol": 1e-2}  # of a log density: more changes no choice
 _FEW = 64  # values; of more the posterior density has one maximum that counts
+_STRONG = 3.0  # log of how many times as probable the data are under the smoother kernel before it is believed
 _LOG_2PI = math.log(2.0 * math.pi)
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A product kernel with variance 1.
-
-    Args:
-        lengths: Length of each coordinate, shape ``(d,)``, > 0.
-        categorical: Which coordinates are categorical, shape ``(d,)``.
-        is_rough: Whether that of the numbers is Matérn's of 5/2, with two derivatives, instead of one with all.
-    """
-
-    lengths: Array
-    categorical: Mask
-    is_rough: bool = False
-
-    def __call__(self, a: Array, b: Array) -> Array:
-        """Return the covariance of each point in ``a`` with each in ``b``.
-
-        Args:
-            a: Points, shape ``(..., n, d)``.
-            b: Points, shape ``(..., m, d)``.
-
-        Returns:
-            Shape ``(..., n, m)``.
-        """
-        squares, exponent = self._parts(a, b)
-        if not self.is_rough:
-            return np.exp(exponent - 0.5 * squares)
-        steps = np.sqrt(5.0 * squares)
-        return np.asarray((1.0 + steps + steps * steps / 3.0) * np.exp(exponent - steps))
-
-    def pull(self, a: Array, b: Array, covariance: Array, weights: Array) -> Array:
-        """Return the gradient of ``sum(weights * k(a, b), axis=1)`` by ``a``; 0 in categorical coordinates.
-
-        Args:
-            a: Where, shape ``(n, d)``.
-            b: The other points, shape ``(m, d)``.
-            covariance: ``k(a, b)``, shape ``(n, m)``.
-            weights: Shape ``(n, m)``.
-
-        Returns:
-            Shape ``(n, d)``.
-        """
-        weighted = weights * self.bent(a, b, covariance)
-        slope = (weighted @ b - a * weighted.sum(axis=1)[:, None]) / self.lengths**2
-        return np.where(self.categorical, 0.0, slope)
-
-    def bent(self, a: Array, b: Array, covariance: Array) -> Array:
-        """Return minus the derivative of ``k(a, b)`` by half the squared distance over the numbers.
-
-        Args:
-            a: Points, shape ``(..., n, d)``.
-            b: Points, shape ``(..., m, d)``.
-            covariance: ``k(a, b)``, shape ``(..., n, m)``.
-
-        Returns:
-            Shape ``(..., n, m)``.
-        """
-        if not self.is_rough:
-            return covariance
-        squares, exponent = self._parts(a, b)
-        steps = np.sqrt(5.0 * squares)
-        return np.asarray((5.0 / 3.0) * (1.0 + steps) * np.exp(exponent - steps))
-
-    def _parts(self, a: Array, b: Array) -> tuple[Array, Array]:
-        """Return squared distances over the numbers, and the logarithm of the categorical part, ``(..., n, m)``."""
-        number = ~self.categorical
-        squares = exponent = np.zeros((*a.shape[:-1], b.shape[-2]))
-        if number.any():
-            p, q = a[..., number] / self.lengths[number], b[..., number] / self.lengths[number]
-            squares = np.sum(p * p, axis=-1)[..., :, None] + np.sum(q * q, axis=-1)[..., None, :]
-            squares = np.maximum(squares - 2.0 * p @ np.swapaxes(q, -1, -2), 0.0)
-        n_categorical = int(self.categorical.sum())
-        for i in np.flatnonzero(self.categorical):
-            differs = np.abs(a[..., :, None, i] - b[..., None, :, i]) > 1e-9
-            exponent = exponent - differs / (n_categorical * self.lengths[i])
-        return squares, exponent
 
 
 class GaussianProcess:
@@ -203,7 +124,7 @@ def fit(x: Array, y: Array, variances: Array | None, categorical: Mask, kernel: 
     if kernel == "matern" or (kernel == "auto" and not categorical.all()):
         kinds.append(smooth.of_rough_functions())
     found = [(most_probable(posterior, posterior.starts()), posterior) for posterior in kinds]
-    logs, posterior = min(found, key=lambda one: one[1].loss(one[0])[0])
+    logs, posterior = min(found, key=lambda one: one[1].loss(one[0])[0] + (0.0 if one[1].is_rough else _STRONG))
     lengths, noise = posterior.read(logs)
     return GaussianProcess(x, y, noise, Kernel(lengths, categorical, posterior.is_rough))
 

@@ -134,7 +134,7 @@ def test_any_space_is_searched_and_only_its_points_are_recommended(space, best):
     wide = np.random.default_rng(2).random((30, 2))
     points = [p for p in space.from_unit(wide) if abs(p["x"] - best["x"]) > 1.2]
     if space.constraints:
-        points = [{"x": x, "y": 7.0 - x} for x in (0.0, 1.0, 2.0, 3.0, 6.5, 7.0)]
+        points = [{"x": x, "y": 7.0 - x} for x in (0.0, 0.7, 1.4, 2.1, 2.8, 3.5, 6.3, 6.6, 7.0)]
 
     found = learn(space, (YIELD,), measured(points)).recommended
 
