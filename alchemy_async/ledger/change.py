@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from alchemy_async.clock import to_wire
 from alchemy_async.errors import IllegalTransitionError
 from alchemy_async.experiment import (
     TERMINAL,
@@ -45,6 +44,22 @@ class Ingested(StrEnum):
 
 class Change(Wishes, Many):
     """One transaction's worth of changes; made by `Ledger.change`."""
+
+    def experiment(self, experiment: str) -> Experiment:
+        """Return an experiment as it is within this change.
+
+        Raises:
+            UnknownExperimentError: If there is none of that id.
+        """
+        return self._experiment(experiment)
+
+    def attempt(self, key: AttemptKey) -> Attempt:
+        """Return an attempt as it is within this change.
+
+        Raises:
+            UnknownExperimentError: If there is none of that name.
+        """
+        return self._attempt(key)
 
     # -- experiments -------------------------------------------------------
 
@@ -111,15 +126,16 @@ class Change(Wishes, Many):
         Returns:
             Those that somebody has taken or changed meanwhile, and that may not be published.
         """
-        gone = set()
-        for key in keys:
-            changed = self._db.execute(
-                "UPDATE attempts SET is_listed = 1 WHERE experiment = ? AND attempt = ? AND state = 'queued'",
-                (key.experiment, key.attempt),
-            )
-            if changed.rowcount != 1:
-                gone.add(key)
-        return gone
+        changed = self._db.executemany(
+            "UPDATE attempts SET is_listed = 1 WHERE experiment = ? AND attempt = ? AND state = 'queued'", keys
+        )
+        if changed.rowcount == len(keys):
+            return set()
+        return {key for key in keys if not self._is_queued(key)}
+
+    def _is_queued(self, key: AttemptKey) -> bool:
+        found = self._rows.attempt(key)
+        return found is not None and found.state is AttemptState.QUEUED
 
     # -- what workers say --------------------------------------------------
 
@@ -136,21 +152,18 @@ class Change(Wishes, Many):
         attempt = self._attempt(claim.key)
         if attempt.state is not AttemptState.QUEUED:
             return False
-        taken = rows.to_text(claim.parameters or attempt.parameters)
-        self._db.execute(
-            "UPDATE attempts SET state = 'running', parameters = ?, worker = ?, instance = ?, host = ?, pid = ?,"
-            " idempotent = ?, claimed_at = ?, lease_s = ?, is_listed = 1 WHERE experiment = ? AND attempt = ?",
-            (taken, claim.worker, claim.instance, claim.host, claim.pid, int(claim.idempotent), self._now(), lease_s,
-             claim.key.experiment, claim.key.attempt),
+        parameters = claim.parameters or attempt.parameters
+        running = Attempt(
+            claim.key, AttemptState.RUNNING, parameters, claim.worker, claim.instance, claim.host, claim.pid,
+            claim.idempotent, lease_s=lease_s, beat=attempt.beat,
         )  # fmt: skip
-        self._db.execute("UPDATE tallies SET n = n + 1 WHERE name = 'starts'")
+        text = rows.to_text(parameters)
+        self._rows.take(running, text, self._now())
+        self._rows.start(1)
         found = self._experiment(claim.key.experiment)
         if found.attempt == claim.key.attempt and found.state is State.QUEUED:
-            self._db.execute(
-                "UPDATE experiments SET state = 'running', parameters = ? WHERE id = ? AND state = 'queued'",
-                (taken, found.id),
-            )
-        self.note("claimed", claim.key, worker=claim.worker, instance=claim.instance)
+            self._rows.move(found, State.RUNNING, parameters, text)
+        self._note_claimed(claim.key, claim.worker, claim.instance)
         return True
 
     def ingest(self, result: Result, digest: str) -> Ingested:
@@ -161,17 +174,14 @@ class Change(Wishes, Many):
         """
         key, outcome = result.key, result.outcome
         attempt = self._attempt(key)
-        known = self._db.execute(
-            "SELECT worker, digest, role FROM outcomes WHERE experiment = ? AND attempt = ?",
-            (key.experiment, key.attempt),
-        ).fetchall()
-        if any(row["worker"] == result.worker and row["digest"] == digest for row in known):
+        known = self._rows.answers(key)
+        if any(answer.worker == result.worker and answer.digest == digest for answer in known):
             return Ingested.DUPLICATE
         if attempt.state is AttemptState.QUEUED:
             parameters = outcome.parameters or attempt.parameters
             self.claim(Claim(result.campaign, key, 0, parameters, result.worker, instance=""))
             attempt = self._attempt(key)
-        is_answered = any(row["role"] != Ingested.CONFLICT for row in known)  # a stranger's conflict answers nothing
+        is_answered = any(answer.role != Ingested.CONFLICT for answer in known)  # a stranger's conflict answers nothing
         if is_answered or attempt.worker not in (result.worker, "unknown", ""):
             return self._record(result, digest, attempt, Ingested.CONFLICT)
         experiment = self._experiment(key.experiment)
@@ -191,28 +201,16 @@ class Change(Wishes, Many):
         return ingested
 
     def _record(self, result: Result, digest: str, attempt: Attempt, ingested: Ingested) -> Ingested:
-        outcome, error = result.outcome, result.outcome.error
+        outcome = result.outcome
         role = "result" if ingested is Ingested.COUNTED else str(ingested)
-        self._db.execute(
-            "INSERT INTO outcomes (experiment, attempt, worker, status, role, parameters, measured, sems, started_at,"
-            " finished_at, error_kind, error_message, metadata, digest, recorded_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (result.key.experiment, result.key.attempt, result.worker, str(outcome.status), role,
-             rows.to_text(outcome.parameters or attempt.parameters), rows.to_text(outcome.values),
-             rows.to_text(outcome.sems), to_wire(outcome.started_at), to_wire(outcome.finished_at),
-             error.kind if error else "", error.message if error else "", rows.to_text(outcome.metadata), digest,
-             self._now()),
-        )  # fmt: skip
+        self._add_outcome(result.key, result.worker, role, attempt.parameters, outcome, digest)
         kind = str(outcome.status) if ingested is Ingested.COUNTED else str(ingested)
-        details: dict[str, Any] = {"values": dict(outcome.values)} if outcome.values else {}
-        if error:
-            details["error"] = error.in_short(500)
-        self.note(kind, result.key, worker=result.worker, **details)
+        self._note_outcome(kind, result.key, result.worker, outcome)
         return ingested
 
     def _decide(self, experiment: Experiment, outcome: Outcome) -> None:
         if outcome.status is Status.RELEASED:
-            self._db.execute("UPDATE tallies SET n = n - 1 WHERE name = 'starts'")  # nothing was done
+            self._rows.start(-1)  # nothing was done
             again = not experiment.is_cancelling
         else:
             retryable = outcome.error is not None and outcome.error.kind == "retryable"

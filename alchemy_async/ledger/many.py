@@ -11,16 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from alchemy_async.clock import to_wire
 from alchemy_async.errors import IllegalTransitionError
-from alchemy_async.experiment import TERMINAL, AttemptKey, Experiment, Outcome, State
+from alchemy_async.experiment import TERMINAL, Attempt, AttemptKey, AttemptState, Experiment, Outcome, State
 from alchemy_async.ledger import rows
 from alchemy_async.ledger.writing import Writer
 from alchemy_async.space import Point
 
 RECORDED = "record"  # the origin of a measurement that was never queued
-
-_EVENT = "INSERT INTO events (at, kind, experiment, attempt, details) VALUES (?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,9 @@ class Many(Writer):
         self._db.executemany(
             "INSERT INTO points VALUES (?, ?)", [(name, text) for (name, _, _), text in zip(named, texts, strict=True)]
         )
-        self._db.executemany(_EVENT, [(now, "queued", name, 1, _queued(one)) for name, _, one in named])
+        with self.gathering(()):
+            for name, _, one in named:
+                self._rows.event(now, "queued", AttemptKey(name, 1), _queued(one))
         return [_record(State.QUEUED, *one, text) for one, text in zip(named, texts, strict=True)]
 
     def complete_all(
@@ -94,39 +93,22 @@ class Many(Writer):
         ended = [found for found, _ in completions if found.state in TERMINAL]
         if ended:
             raise IllegalTransitionError(ended[0].id, ended[0].state, "completed", "It has ended; correct it instead.")
-        now = self._now()
-        queued = [found for found, _ in completions if found.state is State.QUEUED]
-        held = [found for found, _ in completions if found.state is not State.QUEUED]
-        workers = self._workers_of(held) | {found.id: worker for found in queued}
-        self._end_attempts(queued, held, worker, instance)
-        self._change_each(
-            "UPDATE experiments SET state = 'completed', reason = coalesce(?, reason),"
-            " iteration = coalesce(?, iteration) WHERE id = ? AND state = ? AND attempt = ?",
-            [(one.reason, one.iteration, found.id, str(found.state), found.attempt) for found, one in completions],
+        self._db.executemany(
+            "UPDATE experiments SET reason = coalesce(?, reason), iteration = coalesce(?, iteration) WHERE id = ?",
+            [(one.reason, one.iteration, found.id) for found, one in completions if _is_annotated(one)],
         )
-        self._count_starts(len(queued))
-        self._insert_outcomes([(found.key, workers[found.id], found.parameters, one) for found, one in completions])
-        claimed = rows.to_text({"worker": worker, "instance": instance})
-        events = []
-        for found, one in completions:
-            if found.state is State.QUEUED:
-                events.append((now, "claimed", found.id, found.attempt, claimed))
-            events.append((now, "completed", found.id, found.attempt, _completed(workers[found.id], one.outcome)))
-        self._db.executemany(_EVENT, events)
-
-    def _end_attempts(
-        self, queued: Sequence[Experiment], held: Sequence[Experiment], worker: str, instance: str
-    ) -> None:
-        self._change_each(
-            "UPDATE attempts SET state = 'ended', ending = 'completed', is_listed = 1, worker = ?, instance = ?,"
-            " claimed_at = ? WHERE experiment = ? AND attempt = ? AND state = 'queued'",
-            [(worker, instance, self._now(), found.id, found.attempt) for found in queued],
-        )
-        self._change_each(
-            "UPDATE attempts SET state = 'ended', ending = 'completed' WHERE experiment = ? AND attempt = ? AND"
-            " state = ?",
-            [(found.id, found.attempt, str(found.state)) for found in held],
-        )
+        with self.gathering(found.id for found, _ in completions if found.state is not State.QUEUED):
+            for found, one in completions:
+                if found.state is State.QUEUED:
+                    taken = Attempt(found.key, AttemptState.RUNNING, found.parameters, worker, instance)
+                    self._rows.take(taken, None, self._now())
+                    self._rows.start(1)
+                    self._note_claimed(found.key, worker, instance)
+                    self._complete(found.key, worker, found.parameters, one)
+                else:
+                    self._complete(found.key, self._attempt(found.key).worker, found.parameters, one)
+                self._end_attempt(found.key, "completed")
+                self._set_state(found, State.COMPLETED)
 
     def record_all(
         self, records: Sequence[tuple[Addition, Completion]], *, worker: str, instance: str = ""
@@ -151,21 +133,13 @@ class Many(Writer):
             " ending) VALUES (?, 1, 'ended', ?, ?, ?, 1, ?, 'completed')",
             [(name, text, worker, instance, now) for (name, _, _), text in zip(named, texts, strict=True)],
         )
-        self._count_starts(len(records))
-        done = [completion for _, completion in records]
-        self._insert_outcomes(
-            [
-                (AttemptKey(name, 1), worker, one.parameters, how)
-                for (name, _, one), how in zip(named, done, strict=True)
-            ]
-        )
-        claimed = rows.to_text({"worker": worker, "instance": instance})
-        events = []
-        for (name, _, one), how in zip(named, done, strict=True):
-            events.append((now, "queued", name, 1, _queued(one)))
-            events.append((now, "claimed", name, 1, claimed))
-            events.append((now, "completed", name, 1, _completed(worker, how.outcome)))
-        self._db.executemany(_EVENT, events)
+        with self.gathering(()):
+            self._rows.start(len(records))
+            for (name, _, one), (_, how) in zip(named, records, strict=True):
+                key = AttemptKey(name, 1)
+                self._rows.event(now, "queued", key, _queued(one))
+                self._note_claimed(key, worker, instance)
+                self._complete(key, worker, one.parameters, how)
         return [_record(State.COMPLETED, *one, text) for one, text in zip(named, texts, strict=True)]
 
     # -- single tables -----------------------------------------------------
@@ -184,32 +158,9 @@ class Many(Writer):
             ],
         )  # fmt: skip
 
-    def _insert_outcomes(self, done: Sequence[tuple[AttemptKey, str, Point, Completion]]) -> None:
-        now = self._now()
-        moments = {m for _, _, _, how in done for m in (how.outcome.started_at, how.outcome.finished_at)}
-        at = {moment: to_wire(moment) for moment in moments}  # most often one and the same
-        self._db.executemany(
-            "INSERT INTO outcomes (experiment, attempt, worker, status, role, parameters, measured, sems, started_at,"
-            " finished_at, metadata, digest, recorded_at) VALUES (?, ?, ?, 'completed', 'result', ?, ?, ?, ?, ?, ?,"
-            " ?, ?)",
-            [
-                (key.experiment, key.attempt, worker, rows.to_text(how.outcome.parameters or parameters),
-                 rows.to_text(how.outcome.values), rows.to_text(how.outcome.sems), at[how.outcome.started_at],
-                 at[how.outcome.finished_at], rows.to_text(how.outcome.metadata), how.digest, now)
-                for key, worker, parameters, how in done
-            ],
-        )  # fmt: skip
-
-    def _workers_of(self, held: Sequence[Experiment]) -> dict[str, str]:
-        return {found.id: self._attempt(found.key).worker for found in held}
-
-    def _change_each(self, statement: str, values: Sequence[tuple[Any, ...]]) -> None:
-        """Run a compare and set for each row of values; all of them must change exactly one row."""
-        if values and self._db.executemany(statement, values).rowcount != len(values):
-            raise IllegalTransitionError("an experiment", "another", "completed", "Another change came first.")
-
-    def _count_starts(self, n: int) -> None:
-        self._db.execute("UPDATE tallies SET n = n + ? WHERE name = 'starts'", (n,))
+    def _complete(self, key: AttemptKey, worker: str, parameters: Point, how: Completion) -> None:
+        self._add_outcome(key, worker, "result", parameters, how.outcome, how.digest)
+        self._note_outcome("completed", key, worker, how.outcome)
 
     def _next_number(self) -> int:
         return int(self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM experiments").fetchone()[0])
@@ -219,8 +170,8 @@ def _queued(one: Addition) -> str:
     return rows.to_text({"parameters": dict(one.parameters), "origin": one.origin, "reason": one.reason})
 
 
-def _completed(worker: str, outcome: Outcome) -> str:
-    return rows.to_text({"worker": worker, **({"values": dict(outcome.values)} if outcome.values else {})})
+def _is_annotated(one: Completion) -> bool:
+    return one.reason is not None or one.iteration is not None
 
 
 def _record(state: State, name: str, number: int, one: Addition, text: str) -> Experiment:

@@ -8,12 +8,19 @@ Never: decides, or commits.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import Any
 
 from alchemy_async.clock import Clock, to_wire
 from alchemy_async.errors import BudgetError, IllegalTransitionError, UnknownExperimentError
-from alchemy_async.experiment import Attempt, AttemptKey, AttemptState, Experiment, State
+from alchemy_async.experiment import Attempt, AttemptKey, AttemptState, Experiment, Outcome, State
 from alchemy_async.ledger import rows
+from alchemy_async.ledger.gathering import Answer, Gathering
+from alchemy_async.space import Point
+
+_OPEN = nullcontext()  # for a block within another
 
 
 class Writer:
@@ -25,9 +32,30 @@ class Writer:
     """
 
     def __init__(self, connection: sqlite3.Connection, clock: Clock) -> None:
-        self._db = connection
+        self._connection = connection
+        self._rows = Gathering(connection)
         self._clock = clock
         self._at = ""
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        """The connection, for all that `_rows` does not do; it finds everything written, and may change any row."""
+        self._rows.settle()
+        return self._connection
+
+    def gathering(self, experiments: Iterable[str]) -> AbstractContextManager[None]:
+        """Let changes within the block wait, and write them together: many cost a fraction of each by itself.
+
+        What is done there leaves the same rows and events, in the same order, as without. Only readers
+        outside this change, such as the ledger that it belongs to, don't see yet what waits.
+
+        Args:
+            experiments: Those that are about to be looked at, in this order: they are read together.
+
+        Raises:
+            IllegalTransitionError: If one is not as it was read; the transaction must be undone.
+        """
+        return _OPEN if self._rows.is_open else self._rows.ahead(experiments)
 
     def set_meta(self, **values: str | None) -> None:
         """Set what is true of the whole campaign; None takes an entry away."""
@@ -60,10 +88,16 @@ class Writer:
 
     def note(self, kind: str, key: AttemptKey | None = None, **details: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
         """Write one event row."""
-        self._db.execute(
-            "INSERT INTO events (at, kind, experiment, attempt, details) VALUES (?, ?, ?, ?, ?)",
-            (self._now(), kind, key.experiment if key else "", key.attempt if key else 0, rows.to_text(details)),
-        )
+        self._rows.event(self._now(), kind, key, rows.to_text(details))
+
+    def _note_claimed(self, key: AttemptKey, worker: str, instance: str) -> None:
+        self._rows.event(self._now(), "claimed", key, _claimed(worker, instance))
+
+    def _note_outcome(self, kind: str, key: AttemptKey, worker: str, outcome: Outcome) -> None:
+        details: dict[str, Any] = {"values": dict(outcome.values)} if outcome.values else {}
+        if outcome.error:
+            details["error"] = outcome.error.in_short(500)
+        self.note(kind, key, worker=worker, **details)
 
     def _now(self) -> str:
         """Return the time of this transaction."""
@@ -71,29 +105,23 @@ class Writer:
         return self._at
 
     def _experiment(self, experiment: str) -> Experiment:
-        row = self._db.execute("SELECT * FROM experiments WHERE id = ?", (experiment,)).fetchone()
-        if row is None:
+        found = self._rows.experiment(experiment)
+        if found is None:
             raise UnknownExperimentError(experiment)
-        return rows.experiment(row)
+        return found
 
     def _attempt(self, key: AttemptKey) -> Attempt:
-        row = self._db.execute(
-            "SELECT * FROM attempts WHERE experiment = ? AND attempt = ?", (key.experiment, key.attempt)
-        ).fetchone()
-        if row is None:
+        found = self._rows.attempt(key)
+        if found is None:
             raise UnknownExperimentError(str(key))
-        return rows.attempt(row)
+        return found
 
     def _expect(self, found: Experiment, states: set[State], wanted: str, mend: str) -> None:
         if found.state not in states:
             raise IllegalTransitionError(found.id, found.state, wanted, mend)
 
     def _set_state(self, found: Experiment, to: State) -> None:
-        changed = self._db.execute(
-            "UPDATE experiments SET state = ? WHERE id = ? AND state = ?", (str(to), found.id, str(found.state))
-        )
-        if changed.rowcount != 1:
-            raise IllegalTransitionError(found.id, found.state, to, "Another change came first; look again.")
+        self._rows.move(found, to)
 
     def _set_attempt_state(self, key: AttemptKey, to: AttemptState) -> None:
         self._db.execute(
@@ -101,10 +129,20 @@ class Writer:
         )
 
     def _end_attempt(self, key: AttemptKey, ending: str) -> None:
-        self._db.execute(
-            "UPDATE attempts SET state = 'ended', ending = ? WHERE experiment = ? AND attempt = ?",
-            (ending, key.experiment, key.attempt),
-        )
+        self._rows.end(key, ending)
+
+    def _add_outcome(
+        self, key: AttemptKey, worker: str, role: str, parameters: Point, outcome: Outcome, digest: str
+    ) -> None:
+        error = outcome.error
+        self._rows.answer(
+            key.experiment,
+            Answer(key.attempt, worker, digest, role),
+            (str(outcome.status), rows.to_text(outcome.parameters or parameters), rows.to_text(outcome.values),
+             rows.to_text(outcome.sems), to_wire(outcome.started_at), to_wire(outcome.finished_at),
+             error.kind if error else "", error.message if error else "", rows.to_text(outcome.metadata),
+             self._now()),
+        )  # fmt: skip
 
     def _end_unlisted(self, key: AttemptKey) -> None:
         self._db.execute(
@@ -162,3 +200,9 @@ class Writer:
             raise BudgetError(
                 f"{few}: {tally['starts']} experiments were started. Raise budget.max_started in campaign.toml."
             )
+
+
+@lru_cache(maxsize=1024)
+def _claimed(worker: str, instance: str) -> str:
+    """Return what the event of a claim says; a worker makes many."""
+    return rows.to_text({"worker": worker, "instance": instance})

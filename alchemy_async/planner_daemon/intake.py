@@ -51,6 +51,7 @@ class Intake:
         self._objectives = tuple(objective.name for objective in objectives)
         self._n_told = 0
         self._stuck: set[str] = set()  # rejected, told, and still in dump/
+        self._taken: set[AttemptKey] = set()  # the last look's claims, committed: an attempt is queued but once
 
     def take(self, collected: Collected) -> int:
         """Commit all that was collected, then settle it; return how many attempts are claimed since the last time.
@@ -58,16 +59,19 @@ class Intake:
         Raises:
             sqlite3.Error: If the ledger can't be written; nothing was settled.
         """
-        if not (collected.claims or collected.deliveries or collected.spoiled):
+        claims = [claim for claim in collected.claims if claim.key not in self._taken]
+        if not (claims or collected.deliveries or collected.spoiled):
             return 0
         settled: list[tuple[str, str]] = []
         self._n_told = 0
-        with self._ledger.change() as change:
-            fresh = [self._claim(change, claim) for claim in collected.claims]
+        keys = [claim.key for claim in claims] + [delivery.result.key for delivery in collected.deliveries]
+        with self._ledger.change() as change, change.gathering(key.experiment for key in keys):
+            fresh = [self._claim(change, claim) for claim in claims]
             settled += [(delivery.name, self._ingest(change, delivery)) for delivery in collected.deliveries]
             for spoiled in collected.spoiled:
                 self._spoil(change, spoiled)
                 settled.append((spoiled.name, spoiled.reason))
+        self._taken = {claim.key for claim in collected.claims if claim.worker != WITHDRAWN_BY}
         if self._n_told > MOST_TOLD:
             log.info("and %d other results that came at the same time", self._n_told - MOST_TOLD)
         for name, reason in settled:
@@ -91,7 +95,7 @@ class Intake:
         if claim.worker != WITHDRAWN_BY:
             return self._take_claim(change, claim)
         # The planner withdrew it and was killed before its commit: what people staged is kept for them.
-        experiment = self._ledger.experiment(claim.key.experiment)
+        experiment = change.experiment(claim.key.experiment)
         keep = experiment.pinned and not experiment.is_cancelling
         change.withdrawn(claim.key, "the planner withdrew it", keep=keep)
         return True
@@ -165,25 +169,26 @@ class Intake:
     def _spoil(self, change: Change, spoiled: Spoiled) -> None:
         """Fail the attempt whose worker wrote this; without such an attempt only take note."""
         self._log_rejection(change, spoiled.name, spoiled.reason)
-        if spoiled.key is None or not self._is_running(spoiled.key, spoiled.worker):
+        if spoiled.key is None or not _is_running(change, spoiled.key, spoiled.worker):
             return
         now = self._clock.now()
         outcome = Outcome(Status.FAILED, now, now, error=Failure("bad_result", spoiled.reason))
         result = Result(self._ledger.campaign, spoiled.key, spoiled.worker, outcome)
         change.ingest(result, digest=f"rejected:{spoiled.name}")
 
-    def _is_running(self, key: AttemptKey, worker: str) -> bool:
-        try:
-            attempt = self._ledger.attempt(key)
-        except UnknownExperimentError:
-            return False
-        return attempt.state in (AttemptState.RUNNING, AttemptState.INTERRUPTED) and attempt.worker == worker
-
     def _log_rejection(self, change: Change, name: str, reason: str) -> None:
         if name in self._stuck:
             return
         log.warning("rejected %r: %s It lies in dump/rejected/.", name, reason)
         change.note("rejected", name=ascii(name), reason=reason)
+
+
+def _is_running(change: Change, key: AttemptKey, worker: str) -> bool:
+    try:
+        attempt = change.attempt(key)
+    except UnknownExperimentError:
+        return False
+    return attempt.state in (AttemptState.RUNNING, AttemptState.INTERRUPTED) and attempt.worker == worker
 
 
 def withdraw(ledger: Ledger, queue: PlannerEnd, keys: dict[AttemptKey, str], *, keep_pinned: bool = False) -> int:

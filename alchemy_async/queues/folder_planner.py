@@ -33,6 +33,9 @@ MAX_HEARTBEAT_BYTES = 64 * 1024
 WORTH_TELLING, TELL_S = 500, 5.0  # results that wait; between two tellings of them
 QUIET_S = 0.05  # without news before spent files are removed: that delays what workers write
 MOST_SPENT = 10_000
+MANY, MANY_LOOKS = 10, 10  # files in a look, and such looks in a row, after which events are no longer listened to
+CALM_S = 1.0  # without such a look before they are again
+DEAF_S = 0.005  # between two looks while they are not
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +72,7 @@ class FolderPlannerEnd:
         self._beats = LatestMessages(Heartbeat.from_wire, limit=MAX_HEARTBEAT_BYTES)
         self._changed = threading.Event()
         self._watch: FolderWatch | None = None
+        self._n_busy, self._busy_s = 0, float("-inf")  # looks in a row that brought much, and when the last one was
 
     def publish(self, revision: Revision) -> None:
         """Replace the queue by a revision, durably.
@@ -125,6 +129,7 @@ class FolderPlannerEnd:
         if fresh:
             self._confirm(key for key, claim in fresh.items() if claim.worker != UNKNOWN)
         self._claims = known | fresh  # only now: what is remembered is durable
+        self._heed(len(fresh) + len(look.deliveries))
         return Collected(
             claims=tuple(self._claims[key] for key in open_keys if key in self._claims),
             deliveries=look.deliveries,
@@ -162,6 +167,10 @@ class FolderPlannerEnd:
         """
         if self._watch is None:
             self._watch = FolderWatch((self._layout.dump, self._layout.claims), self.wake)
+        if self._watch.is_deaf:
+            self._changed.wait(min(timeout_s, DEAF_S))
+            self._changed.clear()
+            return True
         quiet_s = min(QUIET_S, timeout_s) if self._publisher.n_spent else timeout_s
         if not self._changed.wait(quiet_s) and self._publisher.n_spent:
             self._publisher.tidy(lambda: not self._changed.is_set())
@@ -169,6 +178,19 @@ class FolderPlannerEnd:
         is_woken = self._changed.is_set()
         self._changed.clear()
         return is_woken
+
+    def _heed(self, n_new: int) -> None:
+        """Listen to events only where they are seldom: each costs as much as reading the file that it tells of."""
+        present_s = self._clock.monotonic()
+        self._n_busy = self._n_busy + 1 if n_new >= MANY else 0
+        if self._n_busy:
+            self._busy_s = present_s
+        if self._watch is None:
+            return
+        if self._n_busy >= MANY_LOOKS:
+            self._watch.rest()
+        elif present_s >= self._busy_s + CALM_S:
+            self._watch.listen()
 
     def wake(self) -> None:
         """End the present wait, or the next one; any thread may call it."""

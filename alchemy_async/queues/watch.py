@@ -51,6 +51,9 @@ class FolderWatch:
         self._folders = tuple(folders)
         self._on_change = on_change
         self._closing = threading.Event()
+        self._rests = threading.Event()
+        self._stirred = threading.Event()  # closing or resting changed
+        self._is_deaf = False
         self._probe = f"{_PROBE}{secrets.token_hex(6)}"
         self._answered: set[str] = set()
         self._is_answered = threading.Event()
@@ -60,7 +63,25 @@ class FolderWatch:
     def close(self) -> None:
         """Stop watching; no call comes after this."""
         self._closing.set()
+        self._stirred.set()
         self._thread.join()
+
+    def rest(self) -> None:
+        """Call no more, as soon as may be: where a folder changes all the time, events cost more than they tell."""
+        if not self._rests.is_set():
+            self._rests.set()
+            self._stirred.set()
+
+    def listen(self) -> None:
+        """Call again; the first call comes when the watch stands."""
+        if self._rests.is_set():
+            self._rests.clear()
+            self._stirred.set()
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether no call comes, because it rests or does not stand yet after a rest."""
+        return self._is_deaf
 
     def _run(self) -> None:
         observer: BaseObserver | None = None
@@ -92,14 +113,22 @@ class FolderWatch:
 
     def _keep_armed(self, observer: BaseObserver | None) -> None:
         armed = self._identities()
-        while not self._closing.wait(REARM_S):
+        while not self._closing.is_set():
+            self._stirred.wait(REARM_S)
+            self._stirred.clear()
+            if self._closing.is_set():
+                break
+            if self._rests.is_set():
+                _stop_observer(observer)
+                observer, self._is_deaf = None, True
+                continue
             present = self._identities()
             is_alive = observer is not None and all(emitter.is_alive() for emitter in observer.emitters)
             if None in present or (present == armed and is_alive):  # a folder made anew may get the old number
                 continue
             _stop_observer(observer)  # a watch stays with the folder that was there when it was set
             observer = _start_observer(self._folders, self._hear)
-            armed = present
+            armed, self._is_deaf = present, False
             self._on_change()
         _stop_observer(observer)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -293,6 +294,62 @@ def test_reading_and_settling_results_wakes_nobody(planner, dump, new_worker):
     planner.settle(planner.collect([KEY]).deliveries[0].name)
 
     assert not planner.wait(0.3)
+
+
+def flood(planner, dump, looks):
+    for look in range(looks):
+        for number in range(folder_planner.MANY):
+            key = AttemptKey(f"e{look * folder_planner.MANY + number:04d}", 1)
+            put_result(dump, a_result(key=key), f"worker_result_w1_{key}.json")
+        for delivery in planner.collect([]).deliveries:
+            planner.settle(delivery.name)
+
+
+def until(is_so):
+    deadline = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_where_results_come_all_the_time_it_looks_again_and_again_instead_of_being_told(planner, dump):
+    planner.wait(1.2)
+
+    flood(planner, dump, folder_planner.MANY_LOOKS)
+    until(lambda: planner._watch.is_deaf)
+
+    began = time.monotonic()
+    assert all(planner.wait(30) for _ in range(10))  # nothing came, and yet it is worth a look
+    assert time.monotonic() - began < 5
+    put_result(dump)
+    assert [delivery.result.key for delivery in planner.collect([]).deliveries] == [KEY]
+
+
+def test_once_results_are_seldom_it_waits_to_be_told_again(planner, dump, clock):
+    planner.wait(1.2)
+    flood(planner, dump, folder_planner.MANY_LOOKS)
+    until(lambda: planner._watch.is_deaf)
+
+    planner.collect([])
+    assert planner._watch._rests.is_set(), "one calm look is no calm"
+    clock.advance(folder_planner.CALM_S)
+    planner.collect([])
+    until(lambda: not planner._watch.is_deaf)
+
+    while planner.wait(1.2):
+        pass
+    put_result(dump)
+    assert planner.wait(30)
+
+
+def test_a_few_busy_looks_are_no_reason_to_stop_listening(planner, dump):
+    planner.wait(1.2)
+
+    flood(planner, dump, folder_planner.MANY_LOOKS - 1)
+    planner.collect([])
+    flood(planner, dump, folder_planner.MANY_LOOKS - 1)
+
+    assert not planner._watch._rests.is_set()
 
 
 @pytest.mark.fault(5)

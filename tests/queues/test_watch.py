@@ -119,6 +119,38 @@ def test_a_folder_that_is_removed_and_made_again_is_watched_again(watched, calls
     assert calls.came(watch.POLL_S)
 
 
+def test_a_watch_that_rests_calls_nobody_and_says_so_until_it_listens_again(tmp_path, calls):
+    observer = FolderWatch([tmp_path], calls)
+    assert calls.came()
+    wait_until(lambda: observer._is_answered.is_set() and not list(tmp_path.iterdir()))
+
+    observer.rest()
+    wait_until(lambda: observer.is_deaf)
+    calls.forget()
+    write_in_place(tmp_path)
+    assert not calls.came(QUIET_S)
+
+    observer.listen()
+    assert calls.came(), "the scan that finds what came meanwhile"
+    assert not observer.is_deaf
+    calls.forget()
+    (tmp_path / "file").unlink()
+    write_in_place(tmp_path)
+    assert calls.came(watch.POLL_S)
+    observer.close()
+
+
+def test_a_watch_that_rests_closes_at_once(tmp_path, calls):
+    observer = FolderWatch([tmp_path], calls)
+    assert calls.came()
+    observer.rest()
+    wait_until(lambda: observer.is_deaf)
+
+    observer.close()
+
+    assert not observer._thread.is_alive()
+
+
 def polls(calls) -> bool:
     for _ in range(3):
         calls.forget()
