@@ -32,7 +32,12 @@ def find_device(name: str) -> torch.device:
     """
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        if device.type == "cuda":  # counted: to put something there would take hundreds of MB of it
+            n_there = torch.cuda.device_count()
+            if (device.index or 0) >= n_there:
+                raise RuntimeError(f"it finds {n_there} of that kind")
+        else:
+            torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for a device
         reason = str(error).strip().splitlines()[0]
         raise PlannerError(

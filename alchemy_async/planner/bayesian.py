@@ -109,6 +109,10 @@ class BayesianPlanner:
             )
         if not isinstance(device, str):
             raise PlannerError(f'[planner] options.device is {device!r}. Set it to "auto", "cpu" or "cuda".')
+        if device not in ("auto", "cpu"):
+            from alchemy_async.planner.accelerated import find_device  # torch
+
+            find_device(device)  # now, and not in the night when the history has grown long enough for it
         _check_choice("kernel", kernel, ("auto", "matern", "rbf"))
         _check_choice("strategy", strategy, ("improvement", "probability", "bound", "variance"))
         self._kernel = kernel

@@ -358,9 +358,10 @@ def test_the_very_point_of_such_a_failure_is_not_proposed_again():
         ((LOSS,), {"noise": {"loss": -1.0}}, "a table of these"),
         ((LOSS,), {"max_enumerated": -1}, "whole number"),
         ((LOSS,), {"device": 1}, '"auto", "cpu" or "cuda"'),
+        ((LOSS,), {"device": "cuda:77"}, 'torch does not find here.*"auto" or to "cpu"'),
         ((Objective("cost", "limit", at_most=1.0),), {}, "another goal"),
     ],
-    ids=["failures", "noise of nothing", "negative noise", "enumerated", "device", "only limits"],
+    ids=["failures", "noise of nothing", "negative noise", "enumerated", "device", "no such device", "only limits"],
 )
 def test_what_it_can_not_do_is_told_with_its_mend(objectives, options, mend):
     with pytest.raises(PlannerError, match=mend):
