@@ -22,7 +22,8 @@ from alchemy_async.cli.console import note, quiet
 if TYPE_CHECKING:
     from rich.table import Table
 
-_PARTS = ("trials", "latency", "growth", "schedule")
+_PARTS = ("trials", "front", "failing", "latency", "growth", "schedule")
+_Rows = Sequence[Mapping[str, Any]]
 _WIDTH = 140  # of a file or pipe, which has none of its own
 
 
@@ -39,11 +40,11 @@ def _parts(text: str) -> str:
 
 def _problems(text: str) -> str:
     if text:
-        from alchemy_async.benchmark.planning.problems import PROBLEMS
+        from alchemy_async.benchmark.planning.catalogue import EVERY
 
-        unknown = [name for name in _names(text) if name not in PROBLEMS]
+        unknown = [name for name in _names(text) if name not in EVERY]
         if unknown:
-            raise typer.BadParameter(f"{unknown[0]!r} is no problem. Choose some of {', '.join(PROBLEMS)}.")
+            raise typer.BadParameter(f"{unknown[0]!r} is no problem. Choose some of {', '.join(EVERY)}.")
     return text
 
 
@@ -67,11 +68,13 @@ def planner(
     contenders: Annotated[
         str,
         typer.Option(
-            help="Some of sobol, random, optuna-tpe, optuna-gp, qlognei, ax, bayesian; or a strategy of your own, "
-            "package.module:Name. Without it: all of these."
+            help="Some of sobol, random, optuna-tpe, optuna-gp, qlognei, ax, bayesian, bayesian-ignore; or a strategy "
+            "of your own, package.module:Name. Without it: all of these, each on the problems that it is compared on."
         ),
     ] = "",
-    problems: Annotated[str, typer.Option(callback=_problems, help="Some of the problems. Without it: all.")] = "",
+    problems: Annotated[
+        str, typer.Option(callback=_problems, help="Some of the problems. Without it: all of the parts.")
+    ] = "",
     workers: Annotated[str, typer.Option(callback=_counts, help="Numbers of workers, such as 3 or 3,8.")] = "3",
     seeds: Annotated[str, typer.Option(callback=_seeds, help="One trial for each, such as 100-123.")] = "100-123",
     minutes: Annotated[
@@ -89,25 +92,26 @@ def planner(
     fresh: Annotated[bool, typer.Option("--fresh", help="Run trials again that are kept.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare planners on problems with a known optimum, through the planner daemon in simulated time.
+    """Compare planners on problems with a known optimum or front, through the planner daemon in simulated time.
 
     Trials are paired by seed: initial design, durations and noise are those of
     all contenders. They are kept, so that a run that was broken off is gone on
     with; those of our own planner hold until its source changes. Latencies are
-    measured in turns within one run.
+    measured in turns within one run. Part front has two objectives; in part
+    failing, experiments fail in 40 % of the space.
     """
     sys.path.append(str(Path.cwd()))  # a planner of one's own may lie here
+    from alchemy_async.benchmark.planning.catalogue import EVERY
     from alchemy_async.benchmark.planning.contenders import CONTENDERS
     from alchemy_async.benchmark.planning.document import measure
     from alchemy_async.benchmark.planning.plots import draw
-    from alchemy_async.benchmark.planning.problems import PROBLEMS
     from alchemy_async.benchmark.planning.run import Wanted
     from alchemy_async.benchmark.planning.store import Store
     from alchemy_async.simulation.seeds import parse_seeds
 
     wanted = Wanted(
         contenders=_names(contenders) or tuple(CONTENDERS),
-        problems=_names(problems) or tuple(PROBLEMS),
+        problems=_names(problems) or tuple(EVERY),
         n_workers=tuple(int(count) for count in _names(workers)),
         seeds=parse_seeds(seeds),
         minutes=minutes,
@@ -169,6 +173,9 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
             ),
         ),
     ]  # fmt: skip
+    found += [
+        _TABLES[part, kind](rows) for part in ("front", "failing") for kind, rows in document[part].items() if rows
+    ]
     for part, head in (("latency", "Ask, side by side"), ("growth", "Ask, many observations")):
         if document.get(part):
             found.append(_latencies(head, document[part]))
@@ -184,7 +191,7 @@ def _verdict(goal: Mapping[str, Any]) -> str:
     return "met" if goal["is_met"] else "NOT MET"
 
 
-def _latencies(head: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+def _latencies(head: str, rows: _Rows) -> Table:
     from alchemy_async.cli.bench_view import table
 
     heads = (head, "n", "planner", "asks", "wall p50 ms", "p95 ms", "CPU p50 ms", "p95 ms", "first ms")
@@ -196,3 +203,70 @@ def _latencies(head: str, rows: Sequence[Mapping[str, Any]]) -> Table:
             for row in rows
         ),
     )  # fmt: skip
+
+
+def _front_problems(rows: _Rows) -> Table:
+    from alchemy_async.cli.bench_view import table
+
+    return table(
+        ("Two objectives", "workers", "planner", "trials", "hypervolume p50", "p25", "p75",
+         "ask wall p50 s", "p95 s", "CPU p50 s", "asks", "copies"),
+        (
+            (row["problem"], row["n_workers"], row["contender"], row["n_trials"], row["share"]["p50"],
+             row["share"]["p25"], row["share"]["p75"], row["ask_wall_s"]["p50"], row["ask_wall_s"]["p95"],
+             row["ask_cpu_s"]["p50"], row["n_asks"], row["n_copies"])
+            for row in rows
+        ),
+    )  # fmt: skip
+
+
+def _front_comparisons(rows: _Rows) -> Table:
+    from alchemy_async.cli.bench_view import table
+
+    return table(
+        ("Front against", "workers", "on", "pairs", "wins", "losses", "theirs is larger by", "95 % bound",
+         "pairs timed", "ask wall", "CPU, of theirs"),
+        (
+            (row["peer"], row["n_workers"], row["problem"] or "all", row["n_pairs"], row["n_wins"], row["n_losses"],
+             row["difference"], row["upper"], row["n_timed_pairs"], row["ask_wall_ratio"], row["ask_cpu_ratio"])
+            for row in rows
+        ),
+    )  # fmt: skip
+
+
+def _failing_problems(rows: _Rows) -> Table:
+    from alchemy_async.cli.bench_view import table
+
+    return table(
+        ("40 % fails", "workers", "planner", "trials", "found", "failed", "until found", "initially", "regret p50",
+         "CPU p50 s", "copies"),
+        (
+            (row["problem"], row["n_workers"], row["contender"], row["n_trials"], row["n_found"], row["n_failed"],
+             row["n_failed_until_found"], row["n_failed_initial"], row["regret"]["p50"], row["ask_cpu_s"]["p50"],
+             row["n_copies"])
+            for row in rows
+        ),
+    )  # fmt: skip
+
+
+def _failing_comparisons(rows: _Rows) -> Table:
+    from alchemy_async.cli.bench_view import table
+
+    return table(
+        ("Failures", "workers", "pairs", "to the end", "ignored", "ratio", "until found", "ignored", "ratio",
+         "chosen", "log10", "95 % bound"),
+        (
+            (row["problem"] or "all", row["n_workers"], row["n_pairs"], row["n_failed"], row["n_failed_peer"],
+             row["ratio"], row["n_failed_until_found"], row["n_failed_until_found_peer"], row["ratio_until_found"],
+             row["ratio_chosen"], row["log10_ratio"], row["upper"])
+            for row in rows
+        ),
+    )  # fmt: skip
+
+
+_TABLES = {
+    ("front", "problems"): _front_problems,
+    ("front", "comparisons"): _front_comparisons,
+    ("failing", "problems"): _failing_problems,
+    ("failing", "comparisons"): _failing_comparisons,
+}

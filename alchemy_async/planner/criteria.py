@@ -16,7 +16,7 @@ import numpy as np
 
 from alchemy_async.experiment import Objective
 from alchemy_async.planner.chances import Condition, Conditions
-from alchemy_async.planner.gains import Within
+from alchemy_async.planner.gains import NOTHING, Within
 from alchemy_async.planner.gp import GaussianProcess
 from alchemy_async.planner.improvement import NoisyImprovement, TargetImprovement
 from alchemy_async.planner.levels import Aim
@@ -151,6 +151,28 @@ class Improvement:
     def predict(self, x: Array) -> list[dict[str, Prediction]]:
         """Return what is expected of the objective at each point, shape ``(q, d)``."""
         return [{self._modelled.objective.name: one} for one in self._modelled.predict(x)]
+
+
+class AtLeast:
+    """Another acquisition function, and a little beside, as `gains.AtLeast` has it under each draw.
+
+    Args:
+        other: The other one.
+        least: Logarithm of what is as good as none.
+    """
+
+    def __init__(self, other: Acquisition, least: float = NOTHING) -> None:
+        self._other, self._least = other, least
+
+    def __call__(self, x: Array) -> Array:
+        """Return values, shape ``(q,)``."""
+        return np.asarray(np.logaddexp(self._other(x), self._least))
+
+    def with_gradient(self, x: Array) -> tuple[Array, Array]:
+        """Return values, shape ``(q,)``, and gradients, shape ``(q, d)``."""
+        alone, gradient = self._other.with_gradient(x)
+        value = np.logaddexp(alone, self._least)
+        return np.asarray(value), np.exp(alone - value)[:, None] * gradient
 
 
 class Sum:

@@ -20,6 +20,7 @@ _FAR = -40.0  # standard deviations below the best, where the improvement follow
 _NARROW = 0.02  # best distances, in standard deviations, where differences cancel and a series is exact
 _LOG_ROOT_2PI = 0.5 * math.log(2.0 * math.pi)
 _ROOT_HALF_PI = math.sqrt(math.pi / 2.0)
+NOTHING = math.log(1e-6)  # of an improvement, standardised: no failure is risked for less
 _LEAST_LOG = -1e15  # of what underflows even so
 
 
@@ -152,6 +153,32 @@ class Nearer:
 def _series(z: Array, reach: Array, is_narrow: NDArray[np.bool_]) -> Array:
     square = np.where(is_narrow, reach, 0.0) ** 2
     return np.asarray(square * (z**2 - 1.0) / 12.0 + square**2 * (z**4 - 6.0 * z**2 + 3.0) / 360.0)
+
+
+class AtLeast:
+    """What another gain is worth, and a little beside, so that nothing is worth nothing.
+
+    Logarithms of improvements that are as good as none still differ by hundreds: a point that surely fails would be
+    worth more than one that surely succeeds, because more is unknown there.
+
+    Args:
+        gain: The other gain.
+        least: Logarithm of what is as good as none.
+    """
+
+    def __init__(self, gain: Gain, least: float = NOTHING) -> None:
+        self._gain, self._least = gain, least
+
+    def logs(self, mean: Array, sd: Array) -> Array:
+        """Return the logarithm of the sum, shape ``(q, draws)``."""
+        return np.asarray(np.logaddexp(self._gain.logs(mean, sd), self._least))
+
+    def slopes(self, mean: Array, sd: Array, logs: Array) -> tuple[Array, Array]:
+        """Return its derivatives."""
+        alone = self._gain.logs(mean, sd)
+        share = np.exp(alone - logs)
+        by_mean, by_sd = self._gain.slopes(mean, sd, alone)
+        return share * by_mean, share * by_sd
 
 
 class Within:

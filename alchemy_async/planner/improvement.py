@@ -30,7 +30,7 @@ import numpy as np
 from alchemy_async.planner.chances import Conditions
 from alchemy_async.planner.drawn import DrawnProcess
 from alchemy_async.planner.expected import Factor, Product, normal_draws
-from alchemy_async.planner.gains import Above, Likelier, Nearer
+from alchemy_async.planner.gains import Above, AtLeast, Gain, Likelier, Nearer
 from alchemy_async.planner.gp import GaussianProcess, root
 from alchemy_async.planner.levels import Aim
 from alchemy_async.space import Array
@@ -68,7 +68,7 @@ class NoisyImprovement(Product):
         aim: Aim | None = None,
     ) -> None:
         drawn, best, beside = _drawn(process, pending, seed, conditions, np.asarray, aim)
-        super().__init__([(drawn, self._gain(best + margin)), *beside])
+        super().__init__(_product(drawn, self._gain(best + margin), beside))
 
 
 class NoisyProbability(NoisyImprovement):
@@ -101,10 +101,15 @@ class TargetImprovement(Product):
         aim: Aim | None = None,
     ) -> None:
         drawn, best, beside = _drawn(process, pending, seed, conditions, lambda values: -np.abs(values - target), aim)
-        super().__init__([(drawn, Nearer(target, np.maximum(-best, _LEAST_DISTANCE))), *beside])
+        super().__init__(_product(drawn, Nearer(target, np.maximum(-best, _LEAST_DISTANCE)), beside))
 
 
 Score = Callable[[Array], Array]
+
+
+def _product(drawn: DrawnProcess, gain: Gain, beside: list[Factor]) -> list[Factor]:
+    """Return the factors of a criterion; where there are conditions, an improvement of almost nothing is nothing."""
+    return [(drawn, AtLeast(gain) if beside else gain), *beside]
 
 
 def _drawn(

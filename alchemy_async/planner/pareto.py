@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from alchemy_async.planner.boxes import boxes, non_dominated
 from alchemy_async.planner.chances import Conditions
-from alchemy_async.planner.criteria import Acquisition, Modelled, Prediction, Sum
+from alchemy_async.planner.criteria import Acquisition, AtLeast, Modelled, Prediction, Sum
 from alchemy_async.planner.drawn import DrawnProcess
 from alchemy_async.planner.expected import N_DRAWS, Product, normal_draws
 from alchemy_async.planner.gp import root
@@ -77,7 +77,7 @@ class Hypervolume:
         values = np.where(is_met[:, draws].T[:, :, None], values, -np.inf)
         goals = [Goal(d, _target(one)) for one, d in zip(self._modelled, drawn, strict=True)]
         improvement = HypervolumeImprovement(goals, boxes(values, self.reference))
-        return Sum([improvement, Product(factors)]) if factors else improvement
+        return Sum([AtLeast(improvement), Product(factors)]) if factors else improvement
 
     def around(self) -> Array:
         """Return points of the front that lie apart on it, by the models' means, shape ``(k, d)``."""

@@ -51,7 +51,7 @@ def test_the_same_pairs_bring_the_same_bound():
 
 def test_one_pair_has_no_bound_and_none_has_no_mean():
     assert math.isnan(compare([0.3]).upper)
-    assert math.isnan(compare([]).log10_ratio)
+    assert math.isnan(compare([]).mean)
 
 
 def test_only_pairs_that_both_have_are_compared():
@@ -63,7 +63,7 @@ def test_only_pairs_that_both_have_are_compared():
 def test_regrets_below_the_floor_are_equally_good():
     found = compare(log10_ratios({"a": 0.0}, {"a": 1e-9}, {"a": 1e-5}))
 
-    assert (found.n_wins, found.n_losses, found.log10_ratio) == (0, 0, 0.0)
+    assert (found.n_wins, found.n_losses, found.mean) == (0, 0, 0.0)
 
 
 def test_quartiles_are_those_of_the_values():

@@ -350,6 +350,19 @@ def test_the_very_point_of_such_a_failure_is_not_proposed_again():
     assert second.parameters["x"] == pytest.approx(first.parameters["x"], abs=0.2)
 
 
+@pytest.mark.parametrize("n_objectives", [1, 2])
+def test_where_nothing_is_left_to_gain_it_does_not_try_what_is_sure_to_fail(n_objectives):
+    goals = (Objective("loss", "minimize"), Objective("cost", "minimize"))[:n_objectives]
+    known = np.round(np.append(np.linspace(0.0, 0.6, 13), 0.3 + 1e-3 * np.array([-2.0, -1.0, 1.0, 2.0])), 6)
+    seen = [Observed({"x": x}, {goal.name: (x - 0.3) ** 2 for goal in goals}) for x in known]
+    failed = [Refused({"x": x}, "failed") for x in np.round(np.linspace(0.64, 1.0, 10), 6)]
+    planner = BayesianPlanner(LINE, goals, noise="none")
+
+    asked = planner.ask(History(tuple(seen), tuple(failed)), [], n=4, seed=0)
+
+    assert max(one.parameters["x"] for one in asked) < 0.64
+
+
 @pytest.mark.parametrize(
     ("objectives", "options", "mend"),
     [

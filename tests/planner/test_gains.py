@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from alchemy_async.planner.gains import Above, Nearer, Within, log_improvement
+from alchemy_async.planner.gains import NOTHING, Above, AtLeast, Nearer, Within, log_improvement
 
 BEST = np.array([1e-3, 0.05, 0.5, 3.0])
 MEAN = np.array([0.3, 0.31, -4.0, 9.0, 2.0])
@@ -13,6 +13,8 @@ SD = np.array([1.0, 0.01, 0.3, 1.0, 0.5])
 GAINS = {
     "above": Above(BEST),
     "nearer": Nearer(0.3, BEST),
+    "above, or a little": AtLeast(Above(BEST)),
+    "nearer, or a little": AtLeast(Nearer(0.3, BEST)),
     "between": Within(-0.2, 0.4),
     "below": Within(-math.inf, 0.4),
     "over": Within(0.1, math.inf),
@@ -90,3 +92,12 @@ def test_the_improvement_joins_its_asymptote_without_a_step():
     near, far = log_improvement(z)
 
     assert near == pytest.approx(far, abs=1e-6)
+
+
+def test_an_improvement_of_almost_nothing_is_as_good_as_none_and_a_real_one_is_what_it_is():
+    mean = np.array([[-30.0], [-300.0], [0.5]])
+    alone, floored = (gain.logs(mean, np.ones(3))[:, 0] for gain in (Above(np.zeros(1)), AtLeast(Above(np.zeros(1)))))
+
+    assert alone[0] - alone[1] > 1000
+    assert floored[0] == pytest.approx(floored[1]) == pytest.approx(NOTHING)
+    assert floored[2] == pytest.approx(alone[2], abs=1e-5)

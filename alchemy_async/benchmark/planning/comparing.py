@@ -26,16 +26,16 @@ class Comparison:
 
     Args:
         n_pairs: How many.
-        n_wins: Pairs in which the first planner's regret is smaller.
-        n_losses: Pairs in which it is larger.
-        log10_ratio: Mean of log10 of first over second regret; NaN without pairs.
+        n_wins: Pairs in which the first planner is better.
+        n_losses: Pairs in which it is worse.
+        mean: Of log10 of first over second regret, or of what a second front covers more; NaN without pairs.
         upper: Bound under which that mean lies, one-sided; NaN with fewer than two pairs.
     """
 
     n_pairs: int
     n_wins: int
     n_losses: int
-    log10_ratio: float
+    mean: float
     upper: float
 
 
@@ -54,19 +54,19 @@ def log10_ratios(ours: Mapping[Pair, float], theirs: Mapping[Pair, float], floor
     ]
 
 
-def compare(ratios: Sequence[float], *, seed: int = 0) -> Comparison:
-    """Return what paired log10 ratios say together.
+def compare(pairs: Sequence[float], *, seed: int = 0) -> Comparison:
+    """Return what paired log10 ratios, or differences, say together.
 
     Args:
-        ratios: One for each pair; below 0 where the first planner is better.
+        pairs: One value for each; below 0 where the first planner is better.
         seed: Of the bootstrap.
     """
-    values = np.asarray(ratios, dtype=np.float64)
+    values = np.asarray(pairs, dtype=np.float64)
     return Comparison(
         n_pairs=len(values),
         n_wins=int((values < 0).sum()),
         n_losses=int((values > 0).sum()),
-        log10_ratio=float(values.mean()) if len(values) else math.nan,
+        mean=float(values.mean()) if len(values) else math.nan,
         upper=upper_bound(values.tolist(), seed=seed),
     )
 

@@ -15,11 +15,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from alchemy_async.benchmark.planning.problems import Problem
+from alchemy_async.benchmark.planning.problem import Problem
 from alchemy_async.planner import Planner
 from alchemy_async.planner.load import load_planner
 
 OURS = "bayesian"
+IGNORING = "bayesian-ignore"  # ours, told that failures teach nothing
 _PACKAGE = Path(__file__).resolve().parents[2]
 _PEERS = ("ax-platform", "optuna", "botorch", "gpytorch", "torch", "numpy", "scipy")
 
@@ -71,6 +72,7 @@ CONTENDERS: dict[str, Contender] = {
         Contender("qlognei", _REFERENCE, exact={"is_exact": True}),
         Contender("ax", "alchemy_async.planner.ax:AxPlanner", exact={"noise": "none"}),
         Contender(OURS, "bayesian", exact={"noise": "none"}, is_frozen=False),
+        Contender(IGNORING, "bayesian", {"failures": "ignore"}, exact={"noise": "none"}, is_frozen=False),
     )
 }
 """By name, the cheap ones first."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from alchemy_async.benchmark.planning.contenders import OURS, contender
-from alchemy_async.benchmark.planning.problems import PROBLEMS, Problem
+from alchemy_async.benchmark.planning.problems import PROBLEMS, OptimumProblem
 from alchemy_async.errors import AlchemyError
 from alchemy_async.experiment import History, Observed
 from alchemy_async.planner import Planner
@@ -75,7 +75,7 @@ def growth(
     return rows, failures
 
 
-def history(problem: Problem, n: int) -> tuple[History, tuple[Point, ...]]:
+def history(problem: OptimumProblem, n: int) -> tuple[History, tuple[Point, ...]]:
     """Return ``n`` observations as a campaign has them, half of them near the best, and two pending points."""
     rng = np.random.default_rng(_SEED)
     settings = problem.settings(0)
@@ -93,7 +93,9 @@ def history(problem: Problem, n: int) -> tuple[History, tuple[Point, ...]]:
     )
 
 
-def _turns(names: Sequence[str], problem: Problem, size: int, n_repeats: int) -> tuple[list[Row], list[dict[str, str]]]:
+def _turns(
+    names: Sequence[str], problem: OptimumProblem, size: int, n_repeats: int
+) -> tuple[list[Row], list[dict[str, str]]]:
     whole, pending = history(problem, size + n_repeats)
     planners: dict[str, Planner] = {}
     failures: list[dict[str, str]] = []

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alchemy_async.benchmark.planning.problem import Record
 from alchemy_async.benchmark.planning.problems import PROBLEMS
-from alchemy_async.benchmark.planning.trial import Key, Record
+from alchemy_async.benchmark.planning.trial import Key
 from alchemy_async.errors import AlchemyError
 from alchemy_async.space import Array
 
@@ -30,7 +31,7 @@ class PlotError(AlchemyError):
 
 
 def draw(records: Mapping[Key, Record], folder: Path) -> list[Path]:
-    """Draw the figures of all trials; return the files.
+    """Draw the figures of all trials on problems with one optimum where nothing fails; return the files.
 
     Raises:
         PlotError: If matplotlib is not installed.
@@ -41,6 +42,7 @@ def draw(records: Mapping[Key, Record], folder: Path) -> list[Path]:
         raise PlotError("Figures are drawn by matplotlib. Install it: pip install 'alchemy-async[bench]'.") from error
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
+    records = {key: record for key, record in records.items() if key.problem in PROBLEMS}
     for n_workers in sorted({key.n_workers for key in records}):
         found = {key: record for key, record in records.items() if key.n_workers == n_workers}
         problems = [name for name in PROBLEMS if any(key.problem == name for key in found)]

@@ -9,75 +9,77 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from alchemy_async.config import CampaignSettings, check_campaign
-from alchemy_async.drivers import Context
-from alchemy_async.space import Point, Value
+from alchemy_async.benchmark.planning.problem import Problem, Record, completed, continuous, cube, short
+from alchemy_async.drivers import Context, Driver
+from alchemy_async.simulation.lab import Ran
+from alchemy_async.space import Point
 
 Truth = Callable[[Mapping[str, Any]], float]
 
+OPEN_TO = frozenset({"sobol", "random", "optuna-tpe", "optuna-gp", "qlognei", "ax", "bayesian"})
+EXACT_FOR = frozenset({"optuna-gp", "bayesian"})  # who is told of exactness in a comparison of those two alone
+
 
 @dataclass(frozen=True)
-class Problem:
-    """One problem.
+class OptimumProblem(Problem):
+    """A problem with one objective and a known optimum.
 
     Args:
-        name: Its name.
-        parameters: As campaign.toml has them.
         truth: The value without noise.
         optimum: The best value that there is.
-        budget: How many experiments a campaign has.
         goal: ``minimize`` or ``maximize``.
         noise_sd: Standard deviation of a measurement; planners are not told.
-        is_declared_exact: Whether planners are told that a measurement repeats exactly.
         floor: Two regrets below this are equally good: it is what a logarithm is taken of at least.
     """
 
-    name: str
-    parameters: tuple[dict[str, Any], ...]
     truth: Truth
     optimum: float
-    budget: int
-    goal: str = "minimize"
-    noise_sd: float = 0.0
-    is_declared_exact: bool = False
-    floor: float = 1e-5
+    goal: str = field(default="minimize", kw_only=True)
+    noise_sd: float = field(default=0.0, kw_only=True)
+    floor: float = field(default=1e-5, kw_only=True)
 
     @property
-    def n_initial(self) -> int:
-        """How many experiments the initial design has: two for each parameter, and two more."""
-        return 2 * (len(self.parameters) + 1)
+    def objectives(self) -> tuple[dict[str, str], ...]:
+        """The one objective."""
+        return ({"name": "value", "goal": self.goal},)
 
-    def settings(self, seed: int) -> CampaignSettings:
-        """Return its campaign; the initial design follows from the seed, whatever the planner."""
-        return check_campaign(
-            {
-                "campaign": {"name": self.name.replace("_", "-")},
-                "parameters": list(self.parameters),
-                "objectives": [{"name": "value", "goal": self.goal}],
-                "budget": {"experiments": self.budget},
-                "planner": {
-                    "seed": seed,
-                    "look_ahead": 0,  # asks cost no simulated time: each knows every result
-                    "initial": {"method": "sobol", "n": self.n_initial},
-                },
-            },
-            source=f"the problem {self.name}",
-        )
+    def instrument(self, seed: int) -> Driver:
+        """Return what measures it, with noise."""
+        return NoisyInstrument(self, seed)
 
     def regret(self, point: Point) -> float:
         """Return how much worse than the optimum the value without noise is, >= 0."""
         return abs(self.truth(point) - self.optimum)
+
+    def figures(self, ran: Sequence[Ran]) -> Record:
+        """Return the regret of a campaign, that of the point that seemed best, and the former over time."""
+        done = completed(ran)
+        sign = 1.0 if self.goal == "maximize" else -1.0
+        chosen = max(done, key=lambda one: sign * one.outcome.values["value"])
+        so_far: list[float] = []
+        for one in done:
+            so_far.append(min(self.regret(one.offer.parameters), so_far[-1] if so_far else math.inf))
+        return {
+            "regret": so_far[-1],
+            "regret_chosen": self.regret(chosen.offer.parameters),
+            "t_s": [round(one.finished_s, 2) for one in done],
+            "regret_so_far": [short(value) for value in so_far],
+        }
+
+    def in_words(self, record: Mapping[str, Any]) -> str:
+        """Return its regret."""
+        return f"regret {record['regret']:.3g}"
 
 
 @dataclass(frozen=True)
 class NoisyInstrument:
     """Measures a problem; the noise of an experiment follows from seed and experiment, whatever the planner."""
 
-    problem: Problem
+    problem: OptimumProblem
     seed: int
     idempotent: bool = field(default=True)
 
@@ -158,27 +160,24 @@ def reaction(point: Mapping[str, Any]) -> float:
     return best * math.exp(-0.5 * (heat**2 + time**2 + amount**2 + heat * time))
 
 
-def _continuous(name: str, low: float, high: float, **more: Value) -> dict[str, Any]:
-    return {"name": name, "type": "continuous", "bounds": [low, high], **more}
-
-
-_PLANE = (_continuous("x0", -5, 10), _continuous("x1", 0, 15))
-_CUBE6 = tuple(_continuous(f"x{k}", 0, 1) for k in range(6))
-_CUBE4 = tuple(_continuous(f"x{k}", -10, 10) for k in range(4))
+PLANE = (continuous("x0", -5, 10), continuous("x1", 0, 15))
+_CUBE4 = cube(4, -10, 10)
 _MACHINE = {"name": "machine", "type": "categorical", "options": list(_MACHINES)}
 _REACTION = (
-    _continuous("temperature", 20, 120),
-    _continuous("minutes", 1, 60, log=True),
+    continuous("temperature", 20, 120),
+    continuous("minutes", 1, 60, log=True),
     {"name": "equivalents", "type": "integer", "bounds": [1, 6]},
     {"name": "solvent", "type": "categorical", "options": list(_SOLVENTS)},
 )
 
 
-def _branin(point: Mapping[str, Any]) -> float:
+def branin_at(point: Mapping[str, Any]) -> float:
+    """Return Branin's function at a point of `PLANE`."""
     return branin(point["x0"], point["x1"])
 
 
-def _hartmann6(point: Mapping[str, Any]) -> float:
+def hartmann6_at(point: Mapping[str, Any]) -> float:
+    """Return Hartmann's function at a point of the unit cube."""
     return hartmann6(tuple(point[f"x{k}"] for k in range(6)))
 
 
@@ -186,17 +185,25 @@ def _levy4(point: Mapping[str, Any]) -> float:
     return levy(tuple(point[f"x{k}"] for k in range(4)))
 
 
-PROBLEMS: dict[str, Problem] = {
+def _open(*fixed: Any, **more: Any) -> OptimumProblem:  # noqa: ANN401  (those of the class)
+    return OptimumProblem(*fixed, contenders=OPEN_TO, **more)
+
+
+def _exact(*fixed: Any) -> OptimumProblem:  # noqa: ANN401  (those of the class)
+    return OptimumProblem(*fixed, contenders=EXACT_FOR, is_declared_exact=True, floor=1e-7)
+
+
+PROBLEMS: dict[str, OptimumProblem] = {
     problem.name: problem
     for problem in (
-        Problem("branin", _PLANE, _branin, BRANIN_MINIMUM, 40),
-        Problem("hartmann6", _CUBE6, _hartmann6, HARTMANN6_MINIMUM, 60),
-        Problem("machines", (*_PLANE, _MACHINE), branin_of_a_machine, BRANIN_MINIMUM, 40),
-        Problem("levy4_noisy", _CUBE4, _levy4, 0.0, 50, noise_sd=2.0, floor=1e-3),
-        Problem("reaction", _REACTION, reaction, 93.0, 40, goal="maximize", noise_sd=1.0, floor=1e-2),
-        Problem("branin_exact", _PLANE, _branin, BRANIN_MINIMUM, 40, is_declared_exact=True, floor=1e-7),
-        Problem("hartmann6_exact", _CUBE6, _hartmann6, HARTMANN6_MINIMUM, 60, is_declared_exact=True, floor=1e-7),
-        Problem("levy4_exact", _CUBE4, _levy4, 0.0, 50, is_declared_exact=True, floor=1e-7),
+        _open("branin", PLANE, 40, branin_at, BRANIN_MINIMUM),
+        _open("hartmann6", cube(6), 60, hartmann6_at, HARTMANN6_MINIMUM),
+        _open("machines", (*PLANE, _MACHINE), 40, branin_of_a_machine, BRANIN_MINIMUM),
+        _open("levy4_noisy", _CUBE4, 50, _levy4, 0.0, noise_sd=2.0, floor=1e-3),
+        _open("reaction", _REACTION, 40, reaction, 93.0, goal="maximize", noise_sd=1.0, floor=1e-2),
+        _exact("branin_exact", PLANE, 40, branin_at, BRANIN_MINIMUM),
+        _exact("hartmann6_exact", cube(6), 60, hartmann6_at, HARTMANN6_MINIMUM),
+        _exact("levy4_exact", _CUBE4, 50, _levy4, 0.0),
     )
 }
 """By name. Those declared exact are for the comparison with a planner that takes every value as exact."""

@@ -8,10 +8,11 @@ Never: breaks a trial off, or runs one again that still holds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from alchemy_async.benchmark.planning.catalogue import EVERY, is_compared
 from alchemy_async.benchmark.planning.contenders import contender
 from alchemy_async.benchmark.planning.problems import PROBLEMS
 from alchemy_async.benchmark.planning.store import Store
@@ -19,7 +20,6 @@ from alchemy_async.benchmark.planning.trial import Key, run_trial
 from alchemy_async.errors import AlchemyError
 
 SEEDS = tuple(range(100, 124))  # kernel and noise prior were chosen on seeds below 100
-_NOT_ON_EXACT = ("sobol", "random", "optuna-tpe", "qlognei", "ax")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Wanted:
 
     Args:
         contenders: By name.
-        problems: By name; those declared exact are for some contenders only.
+        problems: By name; some are for some contenders only.
         n_workers: Numbers of workers.
         seeds: One trial for each.
         minutes: No trial starts after so many; None: no limit.
@@ -52,11 +52,6 @@ class Wanted:
                             yield Key(name, problem, n_workers, seed)
 
 
-def is_compared(name: str, problem: str) -> bool:
-    """Return whether a contender runs on a problem: those declared exact are for a comparison with one peer alone."""
-    return not PROBLEMS[problem].is_declared_exact or name not in _NOT_ON_EXACT
-
-
 def run(wanted: Wanted, store: Store, show: Callable[[str], None] = lambda _: None) -> list[dict[str, Any]]:
     """Run what is wanted and not in the store; return what failed, as ``what`` and ``why``.
 
@@ -75,7 +70,7 @@ def run(wanted: Wanted, store: Store, show: Callable[[str], None] = lambda _: No
         if key[:2] in broken:
             continue
         try:
-            record = run_trial(contender(key.contender), PROBLEMS[key.problem], key.n_workers, key.seed)
+            record = run_trial(contender(key.contender), EVERY[key.problem], key.n_workers, key.seed)
         except AlchemyError as error:
             broken.add(key[:2])
             failures.append({"what": " ".join(map(str, key)), "why": str(error)})
@@ -84,11 +79,6 @@ def run(wanted: Wanted, store: Store, show: Callable[[str], None] = lambda _: No
         store.append(record)
         show(
             f"{k + 1}/{len(missing)} {key.contender} {key.problem} W={key.n_workers} seed {key.seed}: "
-            f"regret {record['regret']:.3g}, asks {sum(record['asks']['cpu_s']):.1f} s of processor time"
+            f"{EVERY[key.problem].in_words(record)}, asks {sum(record['asks']['cpu_s']):.1f} s of processor time"
         )
     return failures
-
-
-def names_of(text: str, known: Sequence[str]) -> tuple[str, ...]:
-    """Return the names in a list with commas; all that are known where it is empty."""
-    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip())) or tuple(known)

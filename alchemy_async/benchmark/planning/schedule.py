@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from alchemy_async.benchmark.planning.contenders import OURS, contender
-from alchemy_async.benchmark.planning.problems import PROBLEMS, NoisyInstrument, Problem
+from alchemy_async.benchmark.planning.problems import PROBLEMS, OptimumProblem
 from alchemy_async.config import CampaignSettings
 from alchemy_async.simulation.figures import figures
 from alchemy_async.simulation.lab import Lab
@@ -58,7 +58,7 @@ def measure(
 
 
 def _figures(
-    problem: Problem, name: str, n_workers: int, seed: int, *, latency_s: float | None, is_synchronous: bool
+    problem: OptimumProblem, name: str, n_workers: int, seed: int, *, latency_s: float | None, is_synchronous: bool
 ) -> dict[str, Any]:
     settings = _with_depth(problem.settings(seed), 0 if is_synchronous else "auto")
     planner = contender(name).make(problem)
@@ -67,7 +67,7 @@ def _figures(
         lab = Lab(
             settings,
             planner,
-            NoisyInstrument(problem, seed),
+            problem.instrument(seed),
             Path(place),
             n_workers=n_workers,
             latency_s=latency_s,

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from alchemy_async.benchmark.planning.contenders import contender
-from alchemy_async.benchmark.planning.trial import Key, Record
+from alchemy_async.benchmark.planning.problem import Record
+from alchemy_async.benchmark.planning.trial import Key
 
 
 class Store:

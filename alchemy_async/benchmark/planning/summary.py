@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from alchemy_async.benchmark.planning.comparing import Comparison, compare, log10_ratios, quartiles
 from alchemy_async.benchmark.planning.contenders import OURS
+from alchemy_async.benchmark.planning.problem import Record
 from alchemy_async.benchmark.planning.problems import PROBLEMS
-from alchemy_async.benchmark.planning.trial import Key, Record
+from alchemy_async.benchmark.planning.trial import Key
 from alchemy_async.simulation.figures import percentile
 
 Row = dict[str, Any]
@@ -23,14 +24,39 @@ Row = dict[str, Any]
 
 def by_problem(records: Mapping[Key, Record]) -> list[Row]:
     """Return regret (quartiles), ask times and copies for each number of workers, problem and contender."""
+    return grouped(records, PROBLEMS, regrets)
+
+
+def regrets(found: Sequence[Record]) -> Row:
+    """Return the regret of some trials, and that of the points which were measured best."""
+    return {
+        "regret": spread([record["regret"] for record in found]),
+        "regret_chosen": quartiles([record["regret_chosen"] for record in found])[1],
+    }
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return median and quartiles of at least one value."""
+    return dict(zip(("p25", "p50", "p75"), quartiles(values), strict=True))
+
+
+def grouped(
+    records: Mapping[Key, Record], problems: Iterable[str], figures: Callable[[Sequence[Record]], Row]
+) -> list[Row]:
+    """Return a row for each number of workers, problem and contender.
+
+    Args:
+        records: Trials of some of these problems.
+        problems: In this order.
+        figures: What the trials of one row came to; ask times and copies are added.
+    """
     groups: dict[tuple[int, str, str], list[Record]] = defaultdict(list)
     for key, record in records.items():
         groups[key.n_workers, key.problem, key.contender].append(record)
-    order = list(PROBLEMS)
+    order = list(problems)
     rows: list[Row] = []
     for n_workers, problem, name in sorted(groups, key=lambda group: (group[0], order.index(group[1]), group[2])):
         found = groups[n_workers, problem, name]
-        low, middle, high = quartiles([record["regret"] for record in found])
         walls_s = [seconds for record in found for seconds in record["asks"]["wall_s"]]
         cpus_s = [seconds for record in found for seconds in record["asks"]["cpu_s"]]
         nearest = [record["nearest_pending_min"] for record in found if record["nearest_pending_min"] is not None]
@@ -40,8 +66,7 @@ def by_problem(records: Mapping[Key, Record]) -> list[Row]:
                 "problem": problem,
                 "contender": name,
                 "n_trials": len(found),
-                "regret": {"p25": low, "p50": middle, "p75": high},
-                "regret_chosen": quartiles([record["regret_chosen"] for record in found])[1],
+                **figures(found),
                 "ask_wall_s": {"p50": percentile(walls_s, 50), "p95": percentile(walls_s, 95)},
                 "ask_cpu_s": {"p50": percentile(cpus_s, 50), "p95": percentile(cpus_s, 95)},
                 "n_asks": sum(record["n_asks"] for record in found),
@@ -88,6 +113,6 @@ def _as_row(found: Comparison) -> Row:
         "n_pairs": found.n_pairs,
         "n_wins": found.n_wins,
         "n_losses": found.n_losses,
-        "log10_ratio": found.log10_ratio,
+        "log10_ratio": found.mean,
         "upper": None if math.isnan(found.upper) else found.upper,
     }
