@@ -136,6 +136,25 @@ def test_a_scope_is_good_for_its_own_and_for_less(client, tokens):
     assert allowed == {key: order.index(key[1]) >= order.index(key[0]) for key in allowed}
 
 
+def test_a_correction_says_by_which_token_it_came(client, tokens):
+    session = client.post(f"{API}/sessions", json={}).json()["session_id"]
+    at = f"{API}/sessions/{session}"
+    client.post(f"{at}/variables", json={"name": "x", "type": "real", "min": 0, "max": 1})
+    client.post(f"{at}/experiments", json={"inputs": {"x": 0.5}, "output": 1.0})
+    by = bearer(tokens.add(Scope.WORK, name="bench-pc"))
+
+    for who in ({"who": "Ada"}, {}):
+        found = client.patch(
+            f"{at}/experiments/e0001/observation", json={"outlier": True, "why": "spilt", **who}, headers=by
+        )
+
+    corrections = found.json()["measurements"][0]["corrections"]
+    assert [one["who"] for one in corrections] == [
+        "Ada, by the token bench-pc",
+        "a client, by the token bench-pc",
+    ]
+
+
 def test_a_token_of_one_session_opens_no_other_and_nothing_beside(client, tokens):
     mine, other = (client.post(f"{API}/sessions", json={}).json()["session_id"] for _ in range(2))
     text = tokens.add(Scope.ADMIN, name="robot", session=mine)

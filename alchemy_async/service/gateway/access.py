@@ -105,8 +105,8 @@ class Access:
         """Tell whether no token is needed."""
         return self._is_loopback and not self.tokens.all()
 
-    def check(self, method: str, path: str, token: str) -> None:
-        """Check that whoever sends a request may.
+    def check(self, method: str, path: str, token: str) -> str:
+        """Check that whoever sends a request may; return the name of the token by which they do, ``""`` for none.
 
         Args:
             method: In capitals; ``GET`` for a WebSocket.
@@ -119,7 +119,7 @@ class Access:
         rule, session = rule_for(path)
         needed = rule.reads if method in READING else rule.changes
         if needed is None or self.is_open():
-            return
+            return ""
         found = self.tokens.find(token) if token else None
         if found is None:
             what = "That token is not known here" if token else "This server wants a token"
@@ -127,6 +127,7 @@ class Access:
                 f"{what}. Send `Authorization: Bearer TOKEN`; `alchemy-async token add` makes one.", status=401
             )
         self._check_scope(found, needed, session)
+        return found.name
 
     def _check_scope(self, token: Token, needed: Scope, session: str) -> None:
         if not token.scope.allows(needed):

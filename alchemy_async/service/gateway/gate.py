@@ -18,6 +18,7 @@ from alchemy_async.service.gateway.refusing import refusal, refusal_of
 from alchemy_async.service.problems import NotAllowedError
 
 STILL_MAY = "alchemy_async.still_may"  # of a scope: whether whoever asked may still do so, for answers without end
+TOKEN_NAME = "alchemy_async.token_name"  # noqa: S105 - of a scope: by which token, "" for none
 BEARER = "bearer."  # before a token in Sec-WebSocket-Protocol, the one header that a browser's WebSocket can set
 
 
@@ -38,7 +39,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         try:
-            self._check(scope)
+            scope[TOKEN_NAME] = self._check(scope)
         except NotAllowedError as error:
             headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
             await refusal(error.status, str(error), kind=error.error_type, headers=headers)(scope, receive, send)
@@ -56,7 +57,7 @@ class Gate:
             return False
         return True
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, scope: Scope) -> str:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         is_socket = scope["type"] == "websocket"
@@ -64,7 +65,7 @@ class Gate:
         self._access.check_host(host, str((scope.get("server") or ("",))[0]))
         if "origin" in headers and (is_socket or method not in READING):
             self._access.check_origin(headers["origin"], host)
-        self._access.check(method, scope["path"], _token(scope, headers))
+        return self._access.check(method, scope["path"], _token(scope, headers))
 
 
 def _token(scope: Scope, headers: Headers) -> str:

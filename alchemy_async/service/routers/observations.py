@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from alchemy_async.ledger import Ledger, Measurement
+from alchemy_async.service.gateway.gate import TOKEN_NAME
 from alchemy_async.service.problems import InvalidError, UnknownError
 from alchemy_async.service.routers.given import Body, DeskGiven, Key, Said, refusals
 from alchemy_async.service.routers.shapes import ExperimentId, Noise, Number, Output, Try, respond, text_of
@@ -35,7 +36,9 @@ class CorrectOne(Body):
     sems: Annotated[dict[str, Annotated[Number, Field(ge=0)]], Field(description="In place of noise.")] | None = None
     attempt: Annotated[Try, Field(description="Whose measurement; without it, the one that counts.")] | None = None
     why: Annotated[str, Field(min_length=1, max_length=2000, examples=["the needle was clogged"])]
-    who: Annotated[str, Field(max_length=200, examples=["Ada"])] = ""
+    who: Annotated[
+        str, Field(max_length=200, examples=["Ada"], description="The name of the request's token is added to it.")
+    ] = ""
 
 
 class Corrected(Said):
@@ -82,19 +85,25 @@ def get_observation(desk: DeskGiven, experiment_id: ExperimentId) -> Response:
 
 
 @router.patch("", response_model=Observed, responses=refusals(400, 404, 409))
-def correct_observation(desk: DeskGiven, experiment_id: ExperimentId, body: CorrectOne, key: Key = None) -> Response:
+def correct_observation(
+    desk: DeskGiven, experiment_id: ExperimentId, body: CorrectOne, request: Request, key: Key = None
+) -> Response:
     """Correct a measurement, or mark it as an outlier, or take that back; what it was before is kept."""
+    who = _who(body.who, request.scope.get(TOKEN_NAME, ""))
 
     def make(turn: Turn) -> Reply:
         name = staging.find(turn, experiment_id).id
         found = _find(turn.ledger, name, body.attempt)
         values, sems = _merged(turn, found, body)
-        turn.change.correct(
-            found.number, who=body.who or "a client", why=body.why, measured=values, sems=sems, is_outlier=body.outlier
-        )
+        turn.change.correct(found.number, who=who, why=body.why, measured=values, sems=sems, is_outlier=body.outlier)
         return Reply(_observed(turn.ledger, name))
 
     return respond(desk.answer(make, key=key, request=text_of(key, "correct", body, id=experiment_id)))
+
+
+def _who(said: str, token: str) -> str:
+    """Return who corrects: as they say, and by which token, which they can't choose."""
+    return f"{said or 'a client'}, by the token {token}" if token else said or "a client"
 
 
 def _merged(
