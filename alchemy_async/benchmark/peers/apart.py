@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -27,6 +28,7 @@ from alchemy_async.benchmark.peers.cycle import Tally
 
 _OWN_NETWORK = ("unshare", "--user", "--map-root-user", "--net", "--")
 _LOOK_S = 0.05
+_LONGEST = 60  # bytes of a folder's name
 _GRACE_S = 3.0  # a peer's process stops by itself at the limit; this long after, it is stopped
 _END_S = 10.0
 _MEMORY_SHARE = 0.6  # of what is free: others live here too
@@ -134,10 +136,9 @@ def _apart(peer: ApartPeer, folder: Path, *arguments: float) -> Iterator[subproc
         tree.MARK: mark,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),  # its commands
         "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path),
-        "TMPDIR": str((folder / "tmp").absolute()),
     }
     kind = f"{type(peer).__module__}:{type(peer).__qualname__}"
-    with (folder / "peer.log").open("wb") as log:
+    with (folder / "peer.log").open("wb") as log, _short((folder / "tmp").absolute(), mark) as place:
         process = subprocess.Popen(  # noqa: S603 - our own module, with values of ours
             [
                 *(_OWN_NETWORK if peer.own_network else ()),
@@ -148,13 +149,27 @@ def _apart(peer: ApartPeer, folder: Path, *arguments: float) -> Iterator[subproc
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env=os.environ | own,
+            env=os.environ | own | {"TMPDIR": str(place)},
             start_new_session=True,
         )
         try:
             yield process
         finally:
             _let_go(process, mark)
+
+
+@contextlib.contextmanager
+def _short(place: Path, mark: str) -> Iterator[Path]:
+    """Yield a folder, by a short name if its own is too long for the sockets in it: theirs may have 107 bytes."""
+    if len(os.fsencode(place)) <= _LONGEST:
+        yield place
+        return
+    link = Path(tempfile.gettempdir()) / f"peer-{mark[:12]}"
+    link.symlink_to(place)
+    try:
+        yield link
+    finally:
+        link.unlink()
 
 
 def _let_go(process: subprocess.Popen[bytes], mark: str) -> None:
