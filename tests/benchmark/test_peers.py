@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from alchemy_async.benchmark.peers import PEERS, PeerError, load_peer
+from alchemy_async.benchmark.peers import PEERS, PeerError, apart, load_peer
 from alchemy_async.benchmark.peers.apart import ApartPeer
 from alchemy_async.benchmark.peers.atlas_polling import AtlasPolling
 from alchemy_async.benchmark.peers.cycle import Tally, drive, run_cycle, warm_up, window
@@ -138,6 +138,18 @@ def test_a_peer_that_listens_beyond_loopback_is_missing_where_it_gets_no_network
     monkeypatch.setenv("PATH", str(tmp_path))  # no unshare
 
     assert "run it where that is" in peer.missing()
+
+
+def test_a_folder_with_a_long_name_has_a_short_one_for_the_sockets_in_it(tmp_path):
+    place = tmp_path / ("deep" * 20)
+    place.mkdir()
+
+    with apart._short(place, "0123456789abcdef") as short:
+        (short / "file").touch()
+        assert len(str(short)) <= apart._LONGEST
+
+    assert (place / "file").exists()
+    assert not os.path.lexists(short)
 
 
 def test_a_name_that_no_peer_has_is_answered_with_those_that_there_are():

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from alchemy_async.benchmark.planning import document, latency
 from alchemy_async.benchmark.planning.catalogue import EVERY, is_compared
@@ -17,8 +15,6 @@ from alchemy_async.benchmark.planning.goals import judge
 from alchemy_async.benchmark.planning.run import Wanted
 from alchemy_async.benchmark.planning.store import Store, key_of
 from alchemy_async.cli.bench_planner import _PARTS
-from alchemy_async.cli.bench_planner import planner as command
-from alchemy_async.cli.console import Commands
 from tests.benchmark.test_planning_trials import record
 
 
@@ -183,19 +179,6 @@ def test_the_planner_that_ignores_failures_is_not_timed(tmp_path, monkeypatch):
 
 def test_the_command_knows_every_part():
     assert _PARTS == document.PARTS
-
-
-@pytest.fixture
-def shown(tmp_path):
-    """Return a function that runs the command on a folder of trials."""
-    app = typer.Typer(cls=Commands)
-    app.command()(command)
-    app.command("other")(lambda: None)
-
-    def invoke(*arguments):
-        return CliRunner().invoke(app, ["planner", "--dir", str(tmp_path), *arguments])
-
-    return invoke
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from alchemy_async.benchmark.planning import latency, schedule, summary
 from alchemy_async.benchmark.planning.contenders import contender
@@ -14,8 +12,6 @@ from alchemy_async.benchmark.planning.plots import draw, over_time
 from alchemy_async.benchmark.planning.problems import PROBLEMS
 from alchemy_async.benchmark.planning.reference_qlognei import ReferencePlanner
 from alchemy_async.benchmark.planning.store import Store, key_of
-from alchemy_async.cli.bench_planner import planner as command
-from alchemy_async.cli.console import Commands
 from tests.benchmark.test_planning_trials import record
 
 FIVE = [problem.name for problem in PROBLEMS.values() if not problem.is_declared_exact]
@@ -177,19 +173,6 @@ def test_the_reference_keeps_away_from_what_is_pending(name):
 
 
 # -- the command -----------------------------------------------------------
-
-
-@pytest.fixture
-def shown(tmp_path):
-    """Return a function that runs the command on a folder of trials."""
-    app = typer.Typer(cls=Commands)
-    app.command()(command)
-    app.command("other")(lambda: None)
-
-    def invoke(*arguments):
-        return CliRunner().invoke(app, ["planner", "--dir", str(tmp_path), *arguments])
-
-    return invoke
 
 
 @pytest.fixture
