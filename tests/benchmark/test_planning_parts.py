@@ -232,6 +232,7 @@ def test_one_part_is_compared_without_the_others(shown, kept):
 
 
 def test_figures_leave_fronts_and_failures_out(shown, kept, tmp_path):
+    pytest.importorskip("matplotlib")
     ended = shown("--only", "none", "--seeds", "0-1", "--figures", str(tmp_path / "figures"))
 
     assert ended.exit_code == 0
