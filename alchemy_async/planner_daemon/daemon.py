@@ -119,6 +119,11 @@ class PlannerDaemon:
         self._remind()
         return None
 
+    @property
+    def has_to_ask(self) -> bool:
+        """Whether there is anything to ask for: where people staged all that the budget allows, there is not."""
+        return self._ledger.meta("suggests") != "no" and self._refresher.has_places
+
     def _begin_suggesting(self) -> bool:
         """Open the campaign once; tell whether experiments are to be suggested, or only those staged are to be run."""
         if self._ledger.meta("suggests") == "no":

@@ -99,6 +99,11 @@ class Refresher:
         signature = self._signature()
         return all(self._barren.get(held) == signature for held in self._holds)
 
+    @property
+    def has_places(self) -> bool:
+        """Whether a suggestion could be queued, or take the place of an older one."""
+        return self._n_free_places() > 0 or bool(self._ledger.revisable())
+
     def open_campaign(self) -> None:
         """Queue the initial design, once in the life of a campaign.
 

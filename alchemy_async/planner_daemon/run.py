@@ -97,7 +97,7 @@ def _loop(
             summary = daemon.step()
             if summary is not None:
                 return summary
-            if ledger.meta("suggests") != "no":
+            if daemon.has_to_ask:
                 asker.warm_up()  # after the first step: loading torch must not hold up the first offers
             _wait(daemon.again_in_s, ledger, queue, ledger.stamp(), stop)
         except (OSError, sqlite3.OperationalError) as error:

@@ -19,7 +19,7 @@ from pathlib import Path
 from alchemy_async.clock import Clock
 from alchemy_async.errors import FolderError, NewerFormatError, WireError
 from alchemy_async.experiment.records import AttemptKey
-from alchemy_async.experiment.wire import Claim, Heartbeat, Revision
+from alchemy_async.experiment.wire import Claim, Heartbeat, Result, Revision
 from alchemy_async.files import dump_json
 from alchemy_async.queues import Collected, Delivery
 from alchemy_async.queues.layout import PLANNER, UNKNOWN, Layout, is_result_name
@@ -35,7 +35,7 @@ QUIET_S = 0.05  # without news before spent files are removed: that delays what 
 MOST_SPENT = 10_000
 MANY, MANY_LOOKS = 10, 10  # files in a look, and such looks in a row, after which events are no longer listened to
 CALM_S = 1.0  # without such a look before they are again
-DEAF_S = 0.005  # between two looks while they are not
+DEAF_S = 0.03  # between two looks while they are not: what a look costs is shared by all that it finds
 
 _log = logging.getLogger(__name__)
 
@@ -250,20 +250,23 @@ class FolderPlannerEnd:
         return found, again_in_s
 
     def _claim_for(self, deliveries: Iterable[Delivery]) -> dict[AttemptKey, Claim]:
-        """Claim what was measured without a claim, so that nobody can start it any more."""
+        """Return the claims of what was measured; where there was none it is made, so that nobody can start it now."""
         claims: dict[AttemptKey, Claim] = {}
         for delivery in deliveries:
-            result = delivery.result
-            if result.key in claims:
-                continue
-            claim = Claim(self._campaign, result.key, 0, dict(result.outcome.parameters or {}), result.worker, "")
-            try:
-                self._link(claim)
-            except FileExistsError:  # claimed since the look-up, or still unreadable
-                with contextlib.suppress(WireError):
-                    claim = self._read_claim(result.key)
-            claims[result.key] = claim
+            if delivery.result.key not in claims:
+                claims[delivery.result.key] = self._claim_of(delivery.result)
         return claims
+
+    def _claim_of(self, result: Result) -> Claim:
+        claim = Claim(self._campaign, result.key, 0, dict(result.outcome.parameters or {}), result.worker, "")
+        if not self._layout.is_claimed(result.key):  # a cheap first look; the link decides
+            with contextlib.suppress(FileExistsError):
+                self._link(claim)
+                return claim
+        try:
+            return self._read_claim(result.key)  # claimed since the look-up
+        except WireError:
+            return claim  # still unreadable: whoever measured has it
 
     def _tell_waiting(self, look: Look) -> None:
         """Say how many results came while nobody looked: taking them in may last a while."""

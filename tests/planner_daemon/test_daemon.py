@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 
 import pytest
 
 from alchemy_async.clock import to_wire
 from alchemy_async.errors import FolderError, RuleError
 from alchemy_async.experiment import AttemptKey, QueueState, State, Status, Suggestion, WorkerState
+from alchemy_async.planner_daemon import run
+from alchemy_async.planner_daemon.asker import InlineAsker
 from alchemy_async.planner_daemon.run import run_planner
 
 from .conftest import LateAsker
@@ -585,3 +589,47 @@ def test_a_rule_that_is_not_there_is_told_before_anything_is_written(lab):
         run_planner(campaign)
 
     assert [path.name for path in campaign.iterdir()] == ["campaign.toml"]
+
+
+@pytest.mark.parametrize(("budget", "is_loaded"), [(2, False), (3, True)])
+def test_a_planner_is_loaded_only_where_the_budget_has_a_place_for_a_suggestion(lab, monkeypatch, budget, is_loaded):
+    loaded = []
+
+    class Asker(InlineAsker):
+        def __init__(self, recipe, on_answer):
+            super().__init__(recipe.make())
+
+        def warm_up(self):
+            loaded.append(True)
+
+        is_answered = False
+
+        def close(self):
+            pass
+
+    here = lab(n_initial=2, budget=f"experiments = {budget}")
+    here.close()
+    monkeypatch.setattr(run, "ProcessAsker", Asker)
+    daemon = threading.Thread(target=run_planner, args=(here.folder,), daemon=True)
+    daemon.start()
+    worker, until = here.worker(), time.monotonic() + 30
+    while daemon.is_alive() and time.monotonic() < until:
+        offer = here.claim(worker)
+        if offer is None:
+            time.sleep(0.01)
+        else:
+            here.report(worker, offer)
+
+    assert not daemon.is_alive()
+    assert bool(loaded) is is_loaded
+
+
+def test_a_planner_that_was_not_needed_is_when_a_failure_frees_a_place(lab):
+    here = lab(n_initial=2, budget="experiments = 2")
+    here.step()
+    assert not here.daemon.has_to_ask
+
+    here.run_one(here.worker(), Status.FAILED)
+    here.step()
+
+    assert here.daemon.has_to_ask

@@ -187,6 +187,22 @@ def test_a_result_whose_claim_can_not_be_read_names_the_worker(planner, dump):
     assert (claim.worker, claim.parameters) == ("w1", {"temperature": 301.0})
 
 
+def test_a_claim_that_came_between_the_looks_is_read_and_not_written_again(planner, dump, monkeypatch):
+    def look(open_attempts, look=planner._results.look):
+        put_claim(dump, a_claim())
+        put_result(dump, a_result())
+        return look(open_attempts)
+
+    written = []
+    monkeypatch.setattr(planner._results, "look", look)
+    monkeypatch.setattr(planner._publisher, "once", lambda path, data: written.append(path))
+
+    (claim,) = planner.collect([KEY]).claims
+
+    assert (claim.worker, claim.instance) == ("w1", "i1")
+    assert written == []
+
+
 def test_a_claim_is_on_disk_before_it_is_returned_or_remembered(planner, dump, monkeypatch):
     put_claim(dump, a_claim())
     synced = []
