@@ -29,6 +29,7 @@ _FIRST_STEP = 0.05  # of a side of the cube: the gradient alone says nothing of 
 _LONGEST_STEP = 0.5
 _STEEP_ENOUGH = 1e-5  # of the function, over a side of the cube
 _WORTH = 1e-6  # what a step must bring, or the point has arrived
+_OUTLOOK = 10  # more steps like its last one must bring a point as high as the highest is, or it is given up
 _ARMIJO = 1e-4
 
 
@@ -45,7 +46,7 @@ def climb(function: WithGradient, starts: Array, moving: Mask) -> tuple[Array, A
     gradient = np.where(moving, gradient, 0.0)
     inverse = np.zeros((*x.shape, x.shape[1]))  # of the negative Hessian; 0: not known yet
     going = np.arange(len(x))
-    for n_left in range(_MOST_STEPS, 0, -1):
+    for _ in range(_MOST_STEPS):
         slope = np.where(_is_blocked(x[going], gradient[going]), 0.0, gradient[going])
         going = going[np.max(np.abs(slope), axis=1, initial=0.0) > _STEEP_ENOUGH]
         if not len(going):
@@ -56,7 +57,7 @@ def climb(function: WithGradient, starts: Array, moving: Mask) -> tuple[Array, A
         inverse[going] = _learn(inverse[going], to - x[going], gradient[going] - steeper)
         gain = there - value[going]
         x[going], value[going], gradient[going] = to, there, steeper
-        going = going[(gain > _WORTH) & (there + n_left * gain >= value.max())]  # others never get as high
+        going = going[(gain > _WORTH) & (there + _OUTLOOK * gain >= value.max())]
     return x, value
 
 
@@ -69,7 +70,7 @@ def _direction(x: Array, gradient: Array, inverse: Array) -> Array:
     blocked = _is_blocked(x, gradient)
     slope = np.where(blocked, 0.0, gradient)
     steepest = _FIRST_STEP * slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-300)
-    newton = np.where(blocked, 0.0, np.einsum("qij,qj->qi", inverse, slope))
+    newton = np.where(blocked, 0.0, (inverse @ slope[:, :, None])[:, :, 0])
     is_uphill = np.sum(newton * slope, axis=1) > 1e-3 * np.sum(np.abs(newton * slope), axis=1)
     direction = np.where(is_uphill[:, None], newton, steepest)
     length = np.linalg.norm(direction, axis=1, keepdims=True)
@@ -104,7 +105,7 @@ def _learn(inverse: Array, step: Array, bend: Array) -> Array:
     identity = np.eye(step.shape[1])
     first = (safe / np.maximum(np.sum(bend * bend, axis=1), 1e-300))[:, None, None] * identity
     last = np.where(np.any(inverse, axis=(1, 2))[:, None, None], inverse, first)
-    turn = identity - np.einsum("qi,qj->qij", step, bend) / safe[:, None, None]
-    outer = np.einsum("qi,qj->qij", step, step) / safe[:, None, None]
-    updated = np.einsum("qij,qjk,qlk->qil", turn, last, turn) + outer
+    share = step / safe[:, None]
+    turn = identity - share[:, :, None] * bend[:, None, :]
+    updated = turn @ last @ turn.transpose(0, 2, 1) + share[:, :, None] * step[:, None, :]
     return np.asarray(np.where(is_known[:, None, None], updated, inverse))

@@ -57,6 +57,7 @@ class DrawnProcess:
         self.points = points
         self._process = process.with_neighbours(points) if isinstance(process, LocalProcess) else process
         kernel = self._process.kernel
+        self._x = np.vstack([self._process.x, points])
         self._cross = solve(self._process.factor, kernel(self._process.x, points))
         self._normal, self._root = normal, root(kernel(points, points) - self._cross.T @ self._cross)
         mean = self._process.mean + self._cross.T @ self._process.whitened
@@ -66,14 +67,14 @@ class DrawnProcess:
     def moments(self, x: Array) -> Moments:
         """Return the moments of the noise-free values at unit-cube coordinates of shape ``(q, d)``."""
         process = self._process
-        near, far = process.kernel(process.x, x), process.kernel(self.points, x)
-        first = solve(process.factor, near)
-        second = solve(self._root, far - self._cross.T @ first)
+        near, n = process.kernel(self._x, x), len(process.x)
+        first = solve(process.factor, near[:n])
+        second = solve(self._root, near[n:] - self._cross.T @ first)
         mean = process.mean + (first.T @ process.whitened)[:, None] + second.T @ self._normal
         left = 1.0 - np.sum(first * first, axis=0) - np.sum(second * second, axis=0)
         sd = np.sqrt(np.maximum(left, LEAST_SD**2))
         is_local = np.zeros(len(x), dtype=np.bool_) if self._local is None else self._local.better(x, mean, sd)
-        return Moments(mean, sd, (near, far, first, second), is_local)
+        return Moments(mean, sd, (near, first, second), is_local)
 
     def pull(self, x: Array, moments: Moments, by_mean: Array, by_sd: Array) -> Array:
         """Return the gradient by ``x`` of a function of the moments; 0 in categorical coordinates.
@@ -88,13 +89,12 @@ class DrawnProcess:
             Shape ``(q, d)``.
         """
         process = self._process
-        near, far, first, second = moments.steps
+        near, first, second = moments.steps
         share = by_sd / moments.sd
         by_second = solve(self._root, self._normal @ by_mean.T - second * share, transposed=True)
         by_first = np.outer(process.whitened, by_mean.sum(axis=1)) - first * share - self._cross @ by_second
         by_near = solve(process.factor, by_first, transposed=True)
-        pull = process.kernel.pull
-        slope = pull(x, process.x, near.T, by_near.T) + pull(x, self.points, far.T, by_second.T)
+        slope = process.kernel.pull(x, self._x, near.T, np.vstack([by_near, by_second]).T)
         if self._local is not None and moments.is_local.any():
             rows = np.flatnonzero(moments.is_local)
             slope[rows] = self._local.pull(x[rows], by_mean[rows], share[rows])

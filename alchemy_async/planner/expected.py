@@ -7,8 +7,9 @@ Never: chooses what is drawn, or where.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from alchemy_async.space import Array
 
 N_DRAWS = 64
 _COLUMNS = 1024  # of random numbers made at once
+
+_LOG_DRAWS = math.log(N_DRAWS)
 
 Factor = tuple[DrawnProcess, Gain]
 
@@ -54,9 +57,9 @@ class Product:
         """
         moments = [drawn.moments(x) for drawn, _ in self._factors]
         logs = [gain.logs(now.mean, now.sd) for now, (_, gain) in zip(moments, self._factors, strict=True)]
-        total = np.sum(logs, axis=0)
+        total = functools.reduce(np.add, logs)
         value = _log_mean(total)
-        share = np.exp(total - value[:, None]) / N_DRAWS
+        share = np.exp(total - (value[:, None] + _LOG_DRAWS))
         gradient = np.zeros_like(x)
         for now, log, (drawn, gain) in zip(moments, logs, self._factors, strict=True):
             by_mean, by_sd = gain.slopes(now.mean, now.sd, log)
@@ -76,7 +79,7 @@ def normal_draws(m: int, seed: int, stream: int = 0) -> Array:
     return _pairs(columns, seed, stream)[:, :m].T
 
 
-@lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=8)
 def _pairs(columns: int, seed: int, stream: int) -> Array:
     entropy = [seed, N_DRAWS, stream] if stream else [seed, N_DRAWS]
     half = np.random.default_rng(entropy).standard_normal((N_DRAWS // 2, columns))
@@ -85,4 +88,4 @@ def _pairs(columns: int, seed: int, stream: int) -> Array:
 
 def _log_mean(logs: Array) -> Array:
     largest = logs.max(axis=1)
-    return np.asarray(largest + np.log(np.mean(np.exp(logs - largest[:, None]), axis=1)))
+    return np.asarray(largest + (np.log(np.exp(logs - largest[:, None]).sum(axis=1)) - _LOG_DRAWS))

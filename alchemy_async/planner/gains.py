@@ -16,10 +16,10 @@ from scipy.special import erfcx, log_ndtr
 
 from alchemy_async.space import Array
 
-_FAR = -40.0  # standard deviations below the best, where the improvement follows its asymptote
+_FAR, _NEAR = -40.0, 35.0  # standard deviations above the best, beyond which the improvement follows its asymptotes
 _NARROW = 0.02  # best distances, in standard deviations, where differences cancel and a series is exact
 _LOG_ROOT_2PI = 0.5 * math.log(2.0 * math.pi)
-_ROOT_HALF_PI = math.sqrt(math.pi / 2.0)
+_ROOT_HALF_PI, _ROOT_HALF = math.sqrt(math.pi / 2.0), math.sqrt(0.5)
 NOTHING = math.log(1e-6)  # of an improvement, standardised: no failure is risked for less
 _LEAST_LOG = -1e15  # of what underflows even so
 
@@ -55,10 +55,10 @@ class Above:
         """Return the log expected improvement, shape ``(q, draws)``."""
         return np.asarray(log_improvement((mean - self._best) / sd[:, None]) + np.log(sd)[:, None])
 
-    def slopes(self, mean: Array, sd: Array, logs: Array) -> tuple[Array, Array]:
+    def slopes(self, mean: Array, sd: Array, logs: Array) -> tuple[Array, Array]:  # noqa: ARG002 - as `Gain` has it
         """Return its derivatives."""
-        z = (mean - self._best) / sd[:, None]
-        return np.exp(log_ndtr(z) - logs), np.exp(-0.5 * z * z - _LOG_ROOT_2PI - logs)
+        by_mean, by_sd = _slopes_of_improvement((mean - self._best) / sd[:, None])
+        return by_mean / sd[:, None], by_sd / sd[:, None]
 
 
 class Likelier:
@@ -240,11 +240,36 @@ def log_improvement(z: Array) -> Array:
     Source:
         Ament et al. (2023), NeurIPS 36, eq. 9 and appendix A.
     """
-    near, far = np.maximum(z, -1.0), np.clip(z, _FAR, -1.0)
-    density = np.exp(-0.5 * near * near - _LOG_ROOT_2PI)
-    above = np.log(density + near * np.exp(log_ndtr(near)))
-    below = -0.5 * far * far - _LOG_ROOT_2PI + np.log1p(far * erfcx(-far / math.sqrt(2.0)) * _ROOT_HALF_PI)
-    beyond = np.minimum(z, _FAR)
-    square = 1.0 / (beyond * beyond)
-    asymptote = -0.5 / square - _LOG_ROOT_2PI + np.log(square * (1.0 - 3.0 * square + 15.0 * square**2))
-    return np.asarray(np.where(z > -1.0, above, np.where(z > _FAR, below, asymptote)))
+    inner, ratio = _mills(z)
+    found = np.log1p(inner * ratio) - 0.5 * inner * inner - _LOG_ROOT_2PI
+    below, above = z < _FAR, z > _NEAR
+    if below.any():
+        square = 1.0 / (z[below] * z[below])
+        found[below] = -0.5 / square - _LOG_ROOT_2PI + np.log(square * (1.0 - 3.0 * square + 15.0 * square**2))
+    if above.any():
+        found[above] = np.log(z[above])
+    return found
+
+
+def _slopes_of_improvement(z: Array) -> tuple[Array, Array]:
+    """Return ``Phi(z)`` and ``phi(z)``, both over ``phi(z) + z Phi(z)``: the derivative of its logarithm is the first.
+
+    Args:
+        z: Standard deviations above the best, any shape.
+    """
+    inner, ratio = _mills(z)
+    share = 1.0 / (1.0 + inner * ratio)
+    by_mean = ratio * share
+    below, above = z < _FAR, z > _NEAR
+    if below.any():
+        share[below] = z[below] * z[below] + 3.0
+        by_mean[below] = -z[below] - 2.0 / z[below]
+    if above.any():
+        share[above], by_mean[above] = 0.0, 1.0 / z[above]
+    return by_mean, share
+
+
+def _mills(z: Array) -> tuple[Array, Array]:
+    """Return ``z``, held within what has a ratio, and ``Phi(z) / phi(z)`` there: nothing underflows, or cancels."""
+    inner = np.minimum(np.maximum(z, _FAR), _NEAR)
+    return inner, _ROOT_HALF_PI * erfcx(-_ROOT_HALF * inner)

@@ -88,14 +88,20 @@ class Kernel:
 
     def _parts(self, a: Array, b: Array) -> tuple[Array, Array]:
         """Return squared distances over the numbers, and the logarithm of the categorical part, ``(..., n, m)``."""
-        number = ~self.categorical
-        squares = exponent = np.zeros((*a.shape[:-1], b.shape[-2]))
-        if number.any():
-            p, q = a[..., number] / self.lengths[number], b[..., number] / self.lengths[number]
-            squares = np.sum(p * p, axis=-1)[..., :, None] + np.sum(q * q, axis=-1)[..., None, :]
-            squares = np.maximum(squares - 2.0 * p @ np.swapaxes(q, -1, -2), 0.0)
         n_categorical = int(self.categorical.sum())
+        if not n_categorical:
+            return _squares(a / self.lengths, b / self.lengths), np.zeros(())
+        number = ~self.categorical
+        p, q = a[..., number] / self.lengths[number], b[..., number] / self.lengths[number]
+        exponent = np.zeros((*a.shape[:-1], b.shape[-2]))
         for i in np.flatnonzero(self.categorical):
             differs = np.abs(a[..., :, None, i] - b[..., None, :, i]) > 1e-9
-            exponent = exponent - differs / (n_categorical * self.lengths[i])
-        return squares, exponent
+            exponent -= differs / (n_categorical * self.lengths[i])
+        return _squares(p, q), exponent
+
+
+def _squares(p: Array, q: Array) -> Array:
+    """Return the squared distances between points whose lengths are 1, shape ``(..., n, m)``."""
+    squares = np.einsum("...i,...i->...", p, p)[..., :, None] + np.einsum("...i,...i->...", q, q)[..., None, :]
+    squares -= 2.0 * (p @ np.swapaxes(q, -1, -2))
+    return np.asarray(np.maximum(squares, 0.0, out=squares))
