@@ -132,7 +132,7 @@ def test_a_process_that_dies_while_the_daemon_warms_it_up_still_answers(recipe):
     is_warmed_up.set()
 
     assert ready.wait(30)
-    assert "ended" in asker.take().error
+    assert "the planner's process" in asker.take().error  # it ended; or, on a busy machine, before it was told anything
     asker.close()
 
 
