@@ -33,13 +33,13 @@ def measure(folder: Path, *, n_waiting: int, n_jobs: int, limit_s: float) -> dic
     Raises:
         BenchError: If a daemon fails, or the limit is reached.
     """
-    with campaign.staged(folder, n=_WARM_UP + n_jobs + n_waiting, n_workers=_N_WORKERS):
-        with daemons.running("work", folder) as pool:
-            daemons.wait_until_idle(pool, _N_WORKERS)
-            with daemons.running("plan", folder) as planner, Ledger.open(folder / "campaign.db") as ledger:
-                first = _read_at(_WARM_UP, ledger, planner, pool, limit_s)
-                last = _read_at(_WARM_UP + n_jobs, ledger, planner, pool, limit_s)
-        done = campaign.turns(folder)[first.n : last.n]
+    campaign.stage(folder, n=_WARM_UP + n_jobs + n_waiting, n_workers=_N_WORKERS)
+    with daemons.running("work", folder) as pool:
+        daemons.wait_until_idle(pool, _N_WORKERS)
+        with daemons.running("plan", folder) as planner, Ledger.open(folder / "campaign.db") as ledger:
+            first = _read_at(_WARM_UP, ledger, planner, pool, limit_s)
+            last = _read_at(_WARM_UP + n_jobs, ledger, planner, pool, limit_s)
+    done = campaign.turns(folder)[first.n : last.n]
     return {
         "n_waiting": n_waiting,
         "n_waiting_at_start": n_waiting + n_jobs,

@@ -7,9 +7,7 @@ Never: times anything itself: times are those that worker and planner wrote.
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,9 +68,8 @@ def can_be_loose() -> bool:
     return "durable" in CampaignTable.model_fields
 
 
-@contextlib.contextmanager
-def staged(folder: Path, *, n: int, n_workers: int, durable: bool = True, n_for_nobody: int = 0) -> Iterator[Path]:
-    """Make a campaign whose experiments wait in its ledger; take it away when the block ends.
+def stage(folder: Path, *, n: int, n_workers: int, durable: bool = True, n_for_nobody: int = 0) -> None:
+    """Make a campaign whose experiments wait in its ledger.
 
     Args:
         folder: Where; it must not exist.
@@ -81,20 +78,16 @@ def staged(folder: Path, *, n: int, n_workers: int, durable: bool = True, n_for_
         durable: Whether it fsyncs.
         n_for_nobody: How many more there are that no worker can run.
     """
-    try:
-        write(folder, budget=n + n_for_nobody, n_workers=n_workers, durable=durable)
-        settings = load_campaign(folder)
-        with (
-            Ledger.create(settings.ledger_path(folder), name=settings.campaign.name, study=settings.study()) as ledger,
-            ledger.change() as change,
-        ):
-            for k in range(n):
-                change.add({"x": (k + 0.5) / n}, origin="bench", pinned=True)
-            for _ in range(n_for_nobody):
-                change.add({"x": 0.0}, origin="bench", pinned=True, requires=[NOBODY])
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    write(folder, budget=n + n_for_nobody, n_workers=n_workers, durable=durable)
+    settings = load_campaign(folder)
+    with (
+        Ledger.create(settings.ledger_path(folder), name=settings.campaign.name, study=settings.study()) as ledger,
+        ledger.change() as change,
+    ):
+        for k in range(n):
+            change.add({"x": (k + 0.5) / n}, origin="bench", pinned=True)
+        for _ in range(n_for_nobody):
+            change.add({"x": 0.0}, origin="bench", pinned=True, requires=[NOBODY])
 
 
 def write(folder: Path, *, budget: int, n_workers: int, durable: bool = True) -> None:

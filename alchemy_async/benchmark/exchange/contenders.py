@@ -8,7 +8,6 @@ Never: imports a peer that is not asked for.
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -31,16 +30,13 @@ def sizes(name: str, workers: Iterable[int], n_jobs: Callable[[int], int]) -> li
 
 
 def measure(name: str, folder: Path, *, n_workers: int, n_jobs: int, limit_s: float) -> dict[str, Any]:
-    """Let a peer run its jobs in a folder that is made and taken away."""
+    """Let a peer run its jobs in a folder that is made."""
     peer = load_peer(name)
     missing = peer.missing()
     row = {"name": name, "durable": peer.durable, "n_workers": n_workers, "jobs_per_s": None, "missing": missing}
     if missing:
         return row
     folder.mkdir(parents=True)
-    try:
-        found = dataclasses.asdict(peer.run(folder, n_workers=n_workers, n_jobs=n_jobs, limit_s=limit_s))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    found = dataclasses.asdict(peer.run(folder, n_workers=n_workers, n_jobs=n_jobs, limit_s=limit_s))
     seconds = found.pop("turnaround_s")
     return row | found | {"turnaround": percentiles(seconds) if seconds else None}

@@ -7,6 +7,7 @@ Never: goes through the product's own code: what it is compared with must not mo
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import sqlite3
@@ -26,15 +27,17 @@ REPLACE, PUBLISH = "replace", "publish"  # write + fsync + rename | link + fsync
 class Floor:
     """Samples the floor; the kinds take turns, so that a noise of the machine hits all of them.
 
+    No file is removed: where ext4 has no journal, each new one would take the longer the more were removed lately.
+
     Args:
         folder: Where; it is made.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
         self._descriptor = os.open(folder, os.O_RDONLY)
         self._staging, self._final = str(folder / "staging"), str(folder / "final")
+        self._numbers = itertools.count(1)
         self._db = sqlite3.connect(folder / "floor.db", isolation_level=None)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
@@ -56,8 +59,6 @@ class Floor:
                 begun = time.perf_counter()
                 act()
                 taken[kind].append(time.perf_counter() - begun)
-                if os.path.lexists(self._final):
-                    os.unlink(self._final)  # noqa: PTH108 - as bare as can be
         for kind, seconds in taken.items():
             self.samples[kind].append(seconds)
 
@@ -86,16 +87,19 @@ class Floor:
 
     def _replace(self, *, durable: bool) -> None:
         self._write(durable=durable)
-        os.rename(self._staging, self._final)  # noqa: PTH104 - as bare as can be
+        os.rename(self._staging, self._free_name())  # noqa: PTH104 - as bare as can be
         if durable:
             os.fsync(self._descriptor)
 
     def _publish(self, *, durable: bool) -> None:
         self._write(durable=durable)
-        os.link(self._staging, self._final)
+        os.link(self._staging, self._free_name())
         os.unlink(self._staging)  # noqa: PTH108 - as bare as can be
         if durable:
             os.fsync(self._descriptor)
+
+    def _free_name(self) -> str:
+        return f"{self._final}-{next(self._numbers)}"
 
     def _commit(self) -> None:
         self._db.execute("BEGIN IMMEDIATE")

@@ -35,14 +35,14 @@ def measure(folder: Path, *, n_waiting: int, repeats: int) -> dict[str, Any]:
     Raises:
         BenchError: If the planner fails.
     """
-    with campaign.staged(folder, n=n_waiting, n_workers=1):
-        first = _start(folder)
-        restarts, reads, starts, imports = [], [], [], []
-        for _ in range(repeats):
-            restarts.append(_start(folder))
-            reads.append(_read(folder / "campaign.db", n_waiting))
-            starts.append(_time_python("pass"))
-            imports.append(_time_python(_IMPORTS))
+    campaign.stage(folder, n=n_waiting, n_workers=1)
+    first = _start(folder)
+    restarts, reads, starts, imports = [], [], [], []
+    for _ in range(repeats):
+        restarts.append(_start(folder))
+        reads.append(_read(folder / "campaign.db", n_waiting))
+        starts.append(_time_python("pass"))
+        imports.append(_time_python(_IMPORTS))
     return compare(n_waiting, first, restarts, reads, starts, imports)
 
 

@@ -31,11 +31,8 @@ def measure(folder: Path, *, watch_s: float, settle_s: float) -> dict[str, Any]:
     Raises:
         BenchError: If a daemon fails.
     """
-    with (
-        campaign.staged(folder, n=_N_JOBS, n_workers=_N_WORKERS, n_for_nobody=1),
-        daemons.running("work", folder) as pool,
-        daemons.running("plan", folder) as planner,
-    ):
+    campaign.stage(folder, n=_N_JOBS, n_workers=_N_WORKERS, n_for_nobody=1)
+    with daemons.running("work", folder) as pool, daemons.running("plan", folder) as planner:
         daemons.wait_for(
             "the experiments were done",
             lambda: campaign.n_completed(folder) >= _N_JOBS,

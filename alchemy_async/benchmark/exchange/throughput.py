@@ -20,7 +20,7 @@ def measure(folder: Path, *, n_workers: int, n_jobs: int, durable: bool, limit_s
     """Run one campaign of no-op experiments to its end, or to the limit.
 
     Args:
-        folder: Where; it is made and taken away.
+        folder: Where; it is made.
         n_workers: Worker processes.
         n_jobs: Experiments, all in the ledger before anything starts.
         durable: Whether the campaign fsyncs.
@@ -29,12 +29,12 @@ def measure(folder: Path, *, n_workers: int, n_jobs: int, durable: bool, limit_s
     Raises:
         BenchError: If a daemon fails.
     """
-    with campaign.staged(folder, n=n_jobs, n_workers=n_workers, durable=durable):
-        with daemons.running("work", folder) as pool:
-            daemons.wait_until_idle(pool, n_workers)
-            with daemons.running("plan", folder) as planner:
-                is_over = _wait(planner, pool, limit_s)
-        done = campaign.turns(folder)
+    campaign.stage(folder, n=n_jobs, n_workers=n_workers, durable=durable)
+    with daemons.running("work", folder) as pool:
+        daemons.wait_until_idle(pool, n_workers)
+        with daemons.running("plan", folder) as planner:
+            is_over = _wait(planner, pool, limit_s)
+    done = campaign.turns(folder)
     note = "" if is_over else f"broken off after {limit_s:g} s with {len(done)} of {n_jobs} done"
     return {
         "n_workers": n_workers,
