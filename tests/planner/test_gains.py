@@ -1,5 +1,6 @@
 import math
 
+import mpmath
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -92,6 +93,22 @@ def test_the_improvement_joins_its_asymptote_without_a_step():
     near, far = log_improvement(z)
 
     assert near == pytest.approx(far, abs=1e-6)
+
+
+@pytest.mark.parametrize("z", [-1e4, -300.0, -40.001, -39.999, -7.0, -1.0, 0.0, 1e-9, 5.0, 34.999, 35.001, 300.0])
+def test_the_improvement_and_its_slopes_are_what_sixty_digits_say(z):
+    with mpmath.workdps(60):
+        exact = mpmath.mpf(z)
+        density, below = mpmath.npdf(exact), mpmath.erfc(-exact / mpmath.sqrt(2)) / 2
+        improvement = density + exact * below
+        expected = [float(mpmath.log(improvement)), float(below / improvement), float(density / improvement)]
+    mean, sd = np.array([[z]]), np.ones(1)
+
+    logs = Above(np.zeros(1)).logs(mean, sd)
+    by_mean, by_sd = Above(np.zeros(1)).slopes(mean, sd, logs)
+
+    assert logs[0, 0] == pytest.approx(expected[0], rel=1e-9, abs=1e-7)
+    assert [by_mean[0, 0], by_sd[0, 0]] == pytest.approx(expected[1:], rel=1e-5, abs=1e-100)
 
 
 def test_an_improvement_of_almost_nothing_is_as_good_as_none_and_a_real_one_is_what_it_is():
