@@ -29,7 +29,7 @@ _FIRST_STEP = 0.05  # of a side of the cube: the gradient alone says nothing of 
 _LONGEST_STEP = 0.5
 _STEEP_ENOUGH = 1e-5  # of the function, over a side of the cube
 _WORTH = 1e-6  # what a step must bring, or the point has arrived
-_OUTLOOK = 10  # more steps like its last one must bring a point as high as the highest is, or it is given up
+_OUTLOOK = 5  # more steps like its last one must bring a point as high as the highest is, or it is given up
 _ARMIJO = 1e-4
 
 

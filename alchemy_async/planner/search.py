@@ -82,7 +82,10 @@ class Search:
             climbed, heights = self._along_border(acquisition, *held_back(self._space, rows, climbed))
         climbed = self._step(acquisition, climbed, heights)
         found = np.vstack([climbed, rows, starts])
-        heights = np.concatenate([score(acquisition, climbed), score(acquisition, rows), values])
+        if self._fixed.any() or self._space.rules or self._constrained is not None:
+            heights = np.concatenate([score(acquisition, climbed), score(acquisition, rows), values])
+        else:  # nothing stepped: the climb knows how high it got
+            heights = np.concatenate([heights, values[chosen], values])
         yield from found[np.argsort(-heights, kind="stable")]
 
     def _starts(self) -> Array:
