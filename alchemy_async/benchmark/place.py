@@ -19,8 +19,8 @@ from alchemy_async.errors import FolderError
 def workplace(folder: Path | None) -> Iterator[Path]:
     """Make an empty folder, and take it away again.
 
-    Nothing in it should be removed before: on an ext4 without a journal a new file is looked for past all that were
-    removed within a minute, so that one measurement's clearing up would slow the next one down.
+    Nothing in it should be removed before: on some disks (seen on an ext4 without a journal) new files become dear
+    where many were removed lately, so that one measurement's clearing up would slow the next one down.
 
     Args:
         folder: On the disk in question; it may exist. None: the current folder.

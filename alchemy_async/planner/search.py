@@ -76,17 +76,13 @@ class Search:
         starts = self._starts()
         values = score(acquisition, starts)
         chosen = _choose(values, np.random.default_rng([self._seed, 2]))
-        rows = self._step(acquisition, starts[chosen], values[chosen])
+        rows, before = self._step(acquisition, starts[chosen], values[chosen])
         climbed, heights = self._slide(acquisition, rows)
         if self._space.rules:
             climbed, heights = self._along_border(acquisition, *held_back(self._space, rows, climbed))
-        climbed = self._step(acquisition, climbed, heights)
-        found = np.vstack([climbed, rows, starts])
-        if self._fixed.any() or self._space.rules or self._constrained is not None:
-            heights = np.concatenate([score(acquisition, climbed), score(acquisition, rows), values])
-        else:  # nothing stepped: the climb knows how high it got
-            heights = np.concatenate([heights, values[chosen], values])
-        yield from found[np.argsort(-heights, kind="stable")]
+        climbed, heights = self._step(acquisition, climbed, heights)
+        found, worth = np.vstack([climbed, rows, starts]), np.concatenate([heights, before, values])
+        yield from found[np.argsort(-worth, kind="stable")]
 
     def _starts(self) -> Array:
         """Return feasible unit-cube coordinates, spread over the space and near good points, shape ``(n, d)``."""
@@ -128,8 +124,12 @@ class Search:
                     size[i] *= 0.5
         return rows, values
 
-    def _step(self, acquisition: Acquisition, rows: Array, values: Array) -> Array:
-        """Move each point to its best feasible neighbour in one discrete parameter, while that improves it."""
+    def _step(self, acquisition: Acquisition, rows: Array, values: Array) -> tuple[Array, Array]:
+        """Move each point to its best feasible neighbour in one discrete parameter, while that improves it.
+
+        Returns:
+            Where each point is then, and the value there.
+        """
         rows, values = rows.copy(), values.copy()
         active = np.arange(len(rows)) if self._fixed.any() else np.empty(0, dtype=int)
         for _ in range(_ROUNDS):
@@ -143,7 +143,7 @@ class Search:
                     rows[i], values[i] = block[int(found.argmax())], found.max()
                     improved.append(i)
             active = np.array(improved, dtype=int)
-        return rows
+        return rows, values
 
     def _neighbours(self, row: Array) -> Array:
         """Return the coordinates of every feasible point that differs in one discrete parameter, by one step."""

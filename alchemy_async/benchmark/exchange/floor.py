@@ -27,7 +27,7 @@ REPLACE, PUBLISH = "replace", "publish"  # write + fsync + rename | link + fsync
 class Floor:
     """Samples the floor; the kinds take turns, so that a noise of the machine hits all of them.
 
-    No file is removed: where ext4 has no journal, each new one would take the longer the more were removed lately.
+    No file is removed: on some disks new ones become dear where many were removed lately.
 
     Args:
         folder: Where; it is made.
