@@ -14,6 +14,7 @@ import json
 import re
 import shutil
 import sqlite3
+from collections import Counter
 from pathlib import Path
 
 TERMINAL = {"completed", "failed", "infeasible", "cancelled", "abandoned"}
@@ -43,6 +44,11 @@ class Checker:
         self._terminal: dict[str, str] = {}
         self._attempts: dict[str, int] = {}
         self._outcomes: dict[int, tuple] = {}
+        self._n_allowed: Counter[str] = Counter()
+
+    def allow_again(self, experiment: str) -> None:
+        """Take note that a person let an experiment run once more."""
+        self._n_allowed[experiment] += 1
 
     # -- at any moment -----------------------------------------------------
 
@@ -74,7 +80,7 @@ class Checker:
         self._check_outcomes(outcomes)
         self._check_published(published - waiting, outcomes, "is neither in dump/ nor in the ledger")
         self._check_folders()
-        self._tally()
+        self._check_starts(self._tally()[0], outcomes)
 
     def _copy(self) -> str | None:
         self.aside.mkdir(exist_ok=True)
@@ -121,6 +127,9 @@ class Checker:
         counted = [row["experiment"] for row in outcomes if (row["role"], row["status"]) == ("result", "completed")]
         for name in {name for name in counted if counted.count(name) > 1}:
             self._bad(f"{name} was counted twice")
+        recorded = Counter(f"{row['experiment']}.{row['attempt']} of {row['worker']}" for row in outcomes)
+        for name in (name for name, n in recorded.items() if n > 1):
+            self._bad(f"{name} was recorded twice")
         for row in outcomes:
             if row["role"] == "conflict":
                 self._bad(f"{row['experiment']}.{row['attempt']} has a conflict")
@@ -156,9 +165,18 @@ class Checker:
                     started.append(key)
                 else:
                     measured[key] = float(x) ** 2
-        for key in {key for key in started if started.count(key) > 1}:
+        for key in (key for key, n in Counter(started).items() if n > 1):
             self._bad(f"{key} was started twice")
         return started, measured
+
+    def _check_starts(self, started: list[str], outcomes: Rows) -> int:
+        """Return how many attempts were started after an experiment's first; somebody must have allowed each."""
+        allowed = self._n_allowed + Counter(row["experiment"] for row in outcomes if row["status"] == "released")
+        again = Counter(key.partition(".")[0] for key in set(started))
+        for name, n in again.items():
+            if n > 1 + allowed[name]:
+                self._bad(f"{name} was started {n} times, and nobody allowed more than {1 + allowed[name]}")
+        return sum(n - 1 for n in again.values())
 
     def _bad(self, what: str) -> None:
         if what not in self.violations:
@@ -193,6 +211,8 @@ class Checker:
         if self.witness.has_missed:
             self._bad("the witness missed something, so that this run proves nothing")
         counts = {"attempts_started": len(started), "measured": len(measured), "published": len(published)}
+        counts["allowed_again"] = self._n_allowed.total()
+        counts["started_again"] = self._check_starts(started, outcomes)
         counts["replicates"] = sum(row["role"] == "replicate" for row in outcomes)
         for row in experiments:
             counts[row["state"]] = counts.get(row["state"], 0) + 1

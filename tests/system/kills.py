@@ -107,7 +107,7 @@ class Report:
 
     def figures(self) -> dict[str, object]:
         """Return what the table of faults shows."""
-        wanted = ("attempts_started", "published", "completed", "replicates")
+        wanted = ("attempts_started", "started_again", "allowed_again", "published", "completed", "replicates")
         shown = {name: self.counts.get(name, 0) for name in wanted}
         return {"kills": sum(self.kills.values()), "of": self.kills, **shown, "looks_of_the_checker": self.n_looks}
 
@@ -262,10 +262,17 @@ class Fire:
         try:
             with Ledger.open(self.folder / "campaign.db") as ledger:
                 for found in ledger.experiments("interrupted"):
-                    with contextlib.suppress(AlchemyError), ledger.change() as change:  # it may have ended meanwhile
-                        self.rng.choice([change.requeue, change.abandon])(found.id)
+                    with contextlib.suppress(AlchemyError):  # it may have ended meanwhile
+                        self._decide(ledger, found.id)
         except (AlchemyError, sqlite3.OperationalError):  # no table yet
             return
+
+    def _decide(self, ledger: Ledger, experiment: str):
+        runs_again = self.rng.random() < 0.5
+        with ledger.change() as change:
+            (change.requeue if runs_again else change.abandon)(experiment)
+        if runs_again:
+            self.checker.allow_again(experiment)
 
     def _finish(self, until) -> bool:
         """Let the campaign end by itself."""

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -208,6 +209,8 @@ class RealDaemons:
         bad = [f"{key} was started twice" for key in set(started) if started.count(key) > 1]
         bad += [f"{key} was measured and is lost" for key in measured.keys() - recorded]
         bad += [f"{name} was counted twice" for name in set(counted) if counted.count(name) > 1]
+        keys = Counter(f"{row['experiment']}.{row['attempt']}" for row in outcomes)
+        bad += [f"{key} was recorded twice" for key, n in keys.items() if n > 1]
         for row in outcomes:
             key = f"{row['experiment']}.{row['attempt']}"
             if row["role"] == "conflict":

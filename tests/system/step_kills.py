@@ -186,6 +186,7 @@ class StepCampaign:
             with ledger.change() as change:
                 for found in ledger.experiments("interrupted"):
                     change.requeue(found.id)
+                    self.checker.allow_again(found.id)
             claims = self.folder / "dump" / "claims"
             free = [found for found in ledger.experiments("queued") if not (claims / f"{found.key}.json").exists()]
             if self.xs and free and not self.has_meddled:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -35,18 +33,6 @@ TIDYING = {  # steps that only one makes who follows a dead one, and where that 
 CASES = [pytest.param(actor, name, id=f"{actor}-{name}") for actor, names in STEPS.items() for name in names]
 ROWS = {"planner": pytest.mark.fault(1), "worker": pytest.mark.fault(2)}
 NAMED = [pytest.param(*case.values, marks=ROWS[case.values[0]], id=case.id) for case in CASES]
-
-
-@pytest.fixture
-def quick_disk(tmp_path):
-    """Return where files cost no disk: what is shown here is the order of steps, not what a power cut leaves."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir():
-        yield tmp_path
-        return
-    made = Path(tempfile.mkdtemp(prefix="alchemy-async-steps-", dir=memory))
-    yield made
-    shutil.rmtree(made)
 
 
 @pytest.fixture(scope="module")
