@@ -172,7 +172,9 @@ def rebuild(
     except sqlite3.IntegrityError as error:
         connection.close()
         path.unlink()
-        raise LedgerError(f"The rows contradict one another: {error}.") from error
+        raise LedgerError(
+            f"The rows contradict one another ({error}): the file was changed since it was exported. Export it anew."
+        ) from error
     finally:
         connection.close()
 

@@ -101,7 +101,7 @@ def _loop(
                 asker.warm_up()  # after the first step: loading torch must not hold up the first offers
             _wait(daemon.again_in_s, ledger, queue, ledger.stamp(), stop)
         except (OSError, sqlite3.OperationalError) as error:
-            mend = "Make room, or see that the folder can be written"
+            mend = _mend(error)
             log.error("the disk refuses (%s). Nothing is lost. %s; trying again in %g s.", error, mend, retry_s)
             _nap(retry_s, stop)
             retry_s = min(2 * retry_s, _RETRY_S[1])
@@ -111,6 +111,12 @@ def _loop(
             time.sleep(_GATHER_S)
     log.info("stopped by a signal; the queue stays as it is, and `alchemy-async plan` goes on from here")
     return None
+
+
+def _mend(error: OSError | sqlite3.OperationalError) -> str:
+    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return "Another program keeps the ledger locked: close what has campaign.db open"
+    return "Make room, or see that the folder can be written"
 
 
 def _wait(seconds: float, ledger: Ledger, queue: FolderPlannerEnd, stamp: tuple[int, int], stop: _Stop) -> None:

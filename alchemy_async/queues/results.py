@@ -161,7 +161,10 @@ class ResultReader:
         data = read_message(self._layout.entry(name))
         result = Result.from_wire(parse_message(data))
         if result.campaign != self._campaign:
-            raise WireError(f"campaign is {result.campaign!r}; this folder belongs to {self._campaign!r}")
+            raise WireError(
+                f"campaign is {result.campaign!r}; this folder belongs to {self._campaign!r}. "
+                "Move the file into the dump/ of the campaign that it names"
+            )
         if (result.worker, result.key) != whose:
             raise WireError(
                 f"the name says {whose[0]} and {whose[1]}, the content says {result.worker} and {result.key}; "

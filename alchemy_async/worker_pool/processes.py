@@ -64,7 +64,8 @@ def start(target: Callable[..., None], *args: object, name: str) -> Any:  # noqa
                 process.start()
         except (EOFError, ConnectionError, FileNotFoundError) as error:
             if not delays_s:
-                raise ChildProcessError(f"{name} can't be started: the process that starts others died") from error
+                why = "the process that starts others died, again and again; the system may be out of memory"
+                raise ChildProcessError(f"{name} can't be started: {why}. Start the pool again") from error
             time.sleep(delays_s.pop(0))
         else:
             return process

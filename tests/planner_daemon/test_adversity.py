@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 
 import pytest
 
@@ -10,6 +12,8 @@ from alchemy_async.config import load_campaign
 from alchemy_async.experiment import AttemptKey, Claim, State, Status, Suggestion
 from alchemy_async.files import dump_json
 from alchemy_async.ledger import Ledger
+from alchemy_async.planner_daemon import run
+from alchemy_async.planner_daemon.daemon import PlannerDaemon
 from alchemy_async.queues import folder_planner
 
 from . import conftest
@@ -214,3 +218,24 @@ def test_a_rule_that_fails_at_a_point_is_told_and_asked_again_and_ends_nothing(l
     here.step(times=2, seconds=2.0)
 
     assert here.ids(State.QUEUED), "points are offered again"
+
+
+def test_a_ledger_that_another_program_keeps_locked_is_told_as_that(lab, caplog, monkeypatch):
+    here = lab(n_initial=1, budget="experiments = 1")
+    here.close()
+    refusals, the_end = iter([True]), object()
+
+    def locked_at_first(self):
+        if next(refusals, False):
+            ledger = here.folder / "campaign.db"
+            with contextlib.closing(sqlite3.connect(ledger)) as holder:
+                holder.execute("BEGIN IMMEDIATE")
+                with contextlib.closing(sqlite3.connect(ledger, timeout=0)) as other:
+                    other.execute("BEGIN IMMEDIATE")
+        return the_end
+
+    monkeypatch.setattr(PlannerDaemon, "step", locked_at_first)
+    monkeypatch.setattr(run, "_RETRY_S", (0.01, 0.01))
+
+    assert run.run_planner(here.folder) is the_end
+    assert "close what has campaign.db open" in caplog.text

@@ -102,8 +102,8 @@ def _backlog(document: Document) -> Iterator[dict[str, Any]]:
 def _restart(document: Document) -> Iterator[dict[str, Any]]:
     found = document.get("restart")
     if found:
-        what = f"restart with {found['n_waiting']} waiting, times bare read + process start with imports"
-        yield _at_most(what, found["ratio"], 2)
+        what = f"restart with {found['n_waiting']} waiting, times bare read + bare process start"
+        yield _at_most(what, found["ratio_without_imports"], 2)
 
 
 def _standing(document: Document) -> Iterator[dict[str, Any]]:
