@@ -333,6 +333,21 @@ class Watched:
         return answer
 
 
+def forget_peak() -> None:
+    """Have the kernel count the most memory anew, where it can: what was used before says nothing of what follows."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process had at once since `forget_peak`; if there is no such thing, ever."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 @contextlib.contextmanager
 def watch(folder: Path, *, allowed: Sequence[str] = ()) -> Iterator[Watched]:
     """Watch what this process does, beside reading and writing within the folder."""
@@ -340,11 +355,13 @@ def watch(folder: Path, *, allowed: Sequence[str] = ()) -> Iterator[Watched]:
         sys.addaudithook(_hook)
         sys._fuzz_hook = True  # type: ignore[attr-defined]  # a hook can't be taken away again
     found, loud, log = Watched(), _Loud(), logging.getLogger("alchemy_async")
-    before_kb, level, propagates = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, log.level, log.propagate
+    level, propagates = log.level, log.propagate
     log.addHandler(loud)
     log.propagate = False
     log.setLevel(logging.DEBUG)
     _watch.folder, _watch.allowed = str(folder), frozenset(allowed)
+    forget_peak()
+    before_mb = peak_mb()
     try:
         yield found
     finally:
@@ -352,4 +369,4 @@ def watch(folder: Path, *, allowed: Sequence[str] = ()) -> Iterator[Watched]:
         log.propagate = propagates
         log.setLevel(level)
         found.bad_lines, found.longest_line = loud.bad, loud.longest
-        found.gained_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024
+        found.gained_mb = peak_mb() - before_mb

@@ -106,6 +106,16 @@ def test_a_damaged_file_is_taken_or_refused_and_does_no_harm(place, figures, fau
     assert_nothing_bad(kind, place, N_PER_KIND, f"{fault_seed}/{kind}", figures)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no peak can be forgotten")
+def test_memory_that_is_taken_for_a_moment_is_seen_although_more_was_in_use_before(tmp_path):
+    bytearray(b"x" * 300_000_000).clear()
+
+    with watch(tmp_path) as seen:
+        bytearray(b"x" * 100_000_000).clear()
+
+    assert 90 < seen.gained_mb < 250  # it is there twice for a moment
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("kind", READERS)

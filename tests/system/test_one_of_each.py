@@ -107,27 +107,27 @@ def test_of_a_hundred_started_at_once_one_has_the_lock_and_after_kill_9_the_next
 
 def all_but_one_end(processes):
     """Wait until one process is left; return it and its number."""
-    until(lambda: sum(process.poll() is None for process in processes) == 1, "all but one have ended")
+    within_s = 90 + 3 * len(processes)  # a command that is refused takes a second of processor time to find out
+    until(lambda: sum(process.poll() is None for process in processes) == 1, "all but one have ended", within_s)
     number = next(n for n, process in enumerate(processes) if process.poll() is None)
     others = [process.returncode for n, process in enumerate(processes) if n != number]
     assert others == [REFUSED] * (len(processes) - 1)
     return processes[number], number
 
 
-@pytest.mark.parametrize(
-    ("command", "lives", "refusal"),
-    [
-        ("plan", "planner started in", "already has a planner"),
-        ("work", "worker=w-1 ready", "already has a worker pool"),
-    ],
-)
-def test_of_several_real_daemons_started_at_once_one_runs_and_after_kill_9_the_next_starts(
-    daemons, command, lives, refusal, figures
-):
-    names = [f"{command}-{n}" for n in range(N_REAL)]
+COMMANDS = {
+    "plan": ("planner started in", "already has a planner"),
+    "work": ("worker=w-1 ready", "already has a worker pool"),
+}
+
+
+def start_at_once(daemons, command, n):
+    """Start a command several times; see that one lives, that the others name it, and that a next one can follow."""
+    lives, refusal = COMMANDS[command]
+    names = [f"{command}-{number}" for number in range(n)]
     survivor, number = all_but_one_end([daemons.start(command, name) for name in names])
     until(lambda: lives in daemons.said(names[number]), "the one that is left works")
-    others = [daemons.said(name) for n, name in enumerate(names) if n != number]
+    others = [daemons.said(name) for name in names if name != names[number]]
 
     survivor.kill()
     survivor.wait()
@@ -140,7 +140,22 @@ def test_of_several_real_daemons_started_at_once_one_runs_and_after_kill_9_the_n
         assert f"process {survivor.pid} on {socket.gethostname()}, since " in said
         assert lives not in said
     assert "already" not in daemons.said("following")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_of_several_real_daemons_started_at_once_one_runs_and_after_kill_9_the_next_starts(daemons, command, figures):
+    start_at_once(daemons, command, N_REAL)
+
     figures(starts=N_REAL + 1, survivors=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_of_a_hundred_real_planners_started_at_once_one_runs_and_after_kill_9_the_next_starts(daemons, figures):
+    start_at_once(daemons, "plan", N_HERD)
+
+    assert len(daemons.rows("SELECT 1 FROM events WHERE kind = 'planner_started'")) == 2
+    figures(starts=N_HERD + 1, survivors=2)
 
 
 def test_those_that_are_refused_leave_the_running_campaign_alone(daemons):

@@ -8,6 +8,8 @@ from tests.system.model_checker import explore, stuck_states
 from tests.system.protocol_model import Protocol
 from tests.system.protocol_state import Chances, Rules, Setting
 
+pytestmark = [pytest.mark.fault(row) for row in (1, 2, 4, 11)]
+
 SETTINGS = {
     "two places, one point too few for carelessness": Setting(budget=2, n_experiments=2, n_points=2),
     "a worker is killed and reported as failed": Setting(
