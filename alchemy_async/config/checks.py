@@ -254,10 +254,12 @@ def check_budget(draft: Draft) -> Iterator[Mistake]:
         mend = "Write a number >= 0, in the objective's unit, for example `target = 0.1`."
         yield Mistake("budget.target", what, mend)
     n_points = math.prod(parameter.n_choices() for parameter in draft.parameters.values())
-    experiments = budget.get("experiments")
-    if experiments is not None and experiments > n_points and _is_space_sound(draft):
+    experiments, replicates = budget.get("experiments"), draft.table("planner").get("replicates") or 1
+    most = n_points * replicates
+    if experiments is not None and experiments > most and _is_space_sound(draft):
         what = f"is {experiments}, but there are only {n_points:.0f} different points"
-        yield Mistake("budget.experiments", what, f"Write at most {n_points:.0f}, or allow more values.")
+        mend = f"Write at most {most:.0f}, allow more values, or raise `planner.replicates`, now {replicates}."
+        yield Mistake("budget.experiments", what, mend)
 
 
 def check_initial(draft: Draft) -> Iterator[Mistake]:

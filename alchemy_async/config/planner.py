@@ -21,6 +21,7 @@ STRATEGIES = ("bayesian", "sobol", "random", "ax", "optuna")
 GROUP = "alchemy_async.planners"  # of entry points: an installed package may bring planners of its own
 MAX_INITIAL = 100_000
 MAX_LOOK_AHEAD = 10_000
+MAX_REPLICATES = 100
 
 
 class InitialSettings(Settings):
@@ -118,6 +119,12 @@ class PlannerSettings(Settings):
         default=InitialSettings(),
         description="The first experiments, before a model can choose.",
         examples=[{"method": "sobol", "n": 5, "wait": False}],
+    )
+    replicates: Annotated[int, Field(ge=1, le=MAX_REPLICATES)] = Field(
+        default=1,
+        description="How many times each point that the planner chooses is measured: so many experiments, one after "
+        "the other in the queue. What people stage is measured as often as they stage it.",
+        examples=[3],
     )
     batch: Annotated[int, Field(ge=1, le=MAX_INITIAL)] | None = Field(
         default=None,

@@ -223,12 +223,26 @@ class DiscreteSettings(FidelitySettings, _ParameterSettings):
     values: Annotated[Several[Number], Field(max_length=10_000)] = Field(
         description="The allowed numbers, in `unit`, in any order; at least two.", examples=[[0.1, 0.5, 1.0]]
     )
+    log: bool = Field(
+        default=False,
+        description="True if the scale is logarithmic, so that 1 to 10 is as far as 10 to 100. All values must be > 0.",
+        examples=[True],
+    )
 
     @field_validator("values")
     @classmethod
     def _are_several(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         _check_choices(values)
         return values
+
+    @field_validator("log")
+    @classmethod
+    def _have_logarithms(cls, value: bool, info: ValidationInfo) -> bool:
+        low = min(info.data.get("values", (1.0,)))
+        if value and low < SMALLEST_LOG:
+            mend = f"Leave out {toml(low)} (the least value may be {SMALLEST_LOG:g}), or leave log out."
+            raise wrong("is true, but only numbers above 0 have a logarithm", mend)
+        return value
 
     def n_values(self) -> float:
         """Return how many different values it has."""
@@ -246,11 +260,13 @@ class DiscreteSettings(FidelitySettings, _ParameterSettings):
         """Return the parameter of the search space as if it were to be chosen, its values ascending."""
         from alchemy_async.space import Discrete
 
-        return Discrete(self.name, self.unit, self.description, options=tuple(sorted(self.values)))
+        return Discrete(self.name, self.unit, self.description, options=tuple(sorted(self.values)), log=self.log)
 
     def study(self) -> dict[str, Any]:
         """Return what must stay the same once there are results, as JSON can hold it."""
-        return {"name": self.name, "type": self.type, "values": sorted(self.values)}
+        return {"name": self.name, "type": self.type, "values": sorted(self.values)} | (
+            {"log": True} if self.log else {}
+        )
 
 
 def _check_descriptors(descriptors: dict[str, tuple[float, ...]], options: tuple[str, ...]) -> None:

@@ -30,6 +30,7 @@ _LONGEST_STEP = 0.5
 _STEEP_ENOUGH = 1e-5  # of the function, over a side of the cube
 _WORTH = 1e-6  # what a step must bring, or the point has arrived
 _OUTLOOK = 5  # more steps like its last one must bring a point as high as the highest is, or it is given up
+_FLAT = -40.0  # a logarithm this low is that of a plain without a hill in sight: there nobody is given up
 _ARMIJO = 1e-4
 
 
@@ -57,7 +58,8 @@ def climb(function: WithGradient, starts: Array, moving: Mask) -> tuple[Array, A
         inverse[going] = _learn(inverse[going], to - x[going], gradient[going] - steeper)
         gain = there - value[going]
         x[going], value[going], gradient[going] = to, there, steeper
-        going = going[(gain > _WORTH) & (there + _OUTLOOK * gain >= value.max())]
+        has_outlook = (there + _OUTLOOK * gain >= value.max()) | (value.max() < _FLAT)
+        going = going[(gain > _WORTH) & has_outlook]
     return x, value
 
 

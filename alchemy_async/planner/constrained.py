@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from alchemy_async.planner.climbing import WithGradient
+from alchemy_async.planner.climbing import WithGradient, climb
 from alchemy_async.planner.gp import Mask
 from alchemy_async.planner.region import ends, linear_rows, tied_parameters
 from alchemy_async.space import Array, Space
@@ -54,6 +54,8 @@ class ConstrainedClimb:
             function: Takes coordinates of shape ``(q, d)``; returns values and gradients.
             starts: Feasible unit-cube coordinates, shape ``(q, d)``.
         """
+        if not any(rows[:, self._moving].any() for rows in (self._upper, self._equal)):
+            return climb(function, starts, self._moving)  # nothing that moves is in a constraint
         ended = np.array([self._climb_one(function, start) for start in starts]).reshape(starts.shape)
         value, _ = function(ended)
         before, _ = function(starts)

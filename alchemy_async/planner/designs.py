@@ -230,6 +230,8 @@ def _drawn(space: Space, n: int, rng: np.random.Generator) -> list[dict[str, Val
 
 def _grid(space: Space, n: int, taken: Taken, rng: np.random.Generator) -> list[dict[str, Value]]:
     """Return the free points of the coarsest grid with ``n`` of them, if one is small enough."""
+    if space.constraints:
+        region_of(space)  # tells at once where no grid, however fine, has a point
     finest = max(parameter.n_values for parameter in space.parameters)
     points: list[dict[str, Value]] = []
     levels, total = 1, 1.0
@@ -238,7 +240,7 @@ def _grid(space: Space, n: int, taken: Taken, rng: np.random.Generator) -> list[
         total = math.prod(float(len(axis)) for axis in axes)
         if total >= n or levels == finest:
             points = [point for point in _feasible(space, _product(axes, total, rng)) if not taken.has(point)]
-        levels += 1
+        levels += max(1, levels // 16)
     return points
 
 

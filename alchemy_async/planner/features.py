@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alchemy_async.planner.gp import GaussianProcess, Kernel, Mask
+from alchemy_async.planner.local import LocalProcess
 from alchemy_async.space import Array, Categorical, Context, Fixed, Parameter, Space
 
 
@@ -83,12 +84,17 @@ class Features:
         return x
 
     def over_unit_cube(self, process: GaussianProcess) -> GaussianProcess:
-        """Return a process of columns as one of unit-cube coordinates: the same one, asked otherwise."""
+        """Return a process of columns as one of unit-cube coordinates: the same one, asked otherwise.
+
+        One that looks up neighbours goes on looking them up.
+        """
         if self.is_plain:
             return process
         kernel = DescribedKernel(
             process.kernel.lengths, process.kernel.categorical, process.kernel.is_rough, features=self
         )
+        if isinstance(process, LocalProcess):
+            return process.over(self, kernel)
         return GaussianProcess(self.restore(process.x), process.y, process.variances, kernel, process.factor)
 
 

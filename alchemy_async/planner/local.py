@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,19 +37,50 @@ _LEAST_SD = 1e-7  # of standardised values
 _JITTER = 1e-5  # on values that are drawn: they lie so near each other that less would magnify rounding
 
 
+class Columns(Protocol):
+    """What a kernel sees of a point: columns, made of its unit-cube coordinates."""
+
+    def __call__(self, x: Array) -> Array:
+        """Return columns, shape ``(n, c)``, of coordinates, shape ``(n, d)``."""
+        ...
+
+    def back(self, gradient: Array) -> Array:
+        """Return the gradient by coordinates, shape ``(n, d)``, of one by columns, shape ``(n, c)``."""
+        ...
+
+    def restore(self, columns: Array) -> Array:
+        """Return the coordinates, shape ``(n, d)``, that columns, shape ``(n, c)``, were made of."""
+        ...
+
+
+class _Coordinates:
+    """Columns that are the coordinates themselves."""
+
+    def __call__(self, x: Array) -> Array:
+        return x
+
+    def back(self, gradient: Array) -> Array:
+        return gradient
+
+    def restore(self, columns: Array) -> Array:
+        return columns
+
+
 @dataclass(frozen=True)
 class _Block:
     """Some points, and what each is predicted from: ``k`` neighbours and ``m`` further points.
 
     Args:
         at: Which points, ``b`` of them.
-        near: What they are predicted from, shape ``(b, k + m, d)``.
+        here: What the kernel sees of them, shape ``(b, c)``.
+        near: What it sees of those that they are predicted from, shape ``(b, k + m, c)``.
         system: The covariance of its values, shape ``(b, k + m, k + m)``.
         values: Those of the neighbours, less the mean, shape ``(b, k)``.
         covariance: Covariance of each point with what it is predicted from, shape ``(b, k + m)``.
     """
 
     at: slice
+    here: Array
     near: Array
     system: Array
     values: Array
@@ -67,21 +100,44 @@ class LocalProcess(GaussianProcess):
         x: Unit-cube coordinates of all observations, shape ``(n, d)``.
         y: Standardised values, shape ``(n,)``.
         variances: Noise variance of each value, shape ``(n,)``.
-        kernel: The covariance.
+        kernel: The covariance; takes coordinates, whatever it makes of them.
         core: Rows of the core, shape ``(c,)``.
         factor: The factor of the covariance of the core's values, where it is known already.
+        columns: What the kernel makes of coordinates; None: it takes them as they are.
 
     Raises:
         NotPositiveDefiniteError: If the covariance of the core has no factor.
+
+    Attributes:
+        columns: What the kernel makes of coordinates.
+        of_columns: The covariance, as a kernel that takes these.
     """
 
     def __init__(
-        self, x: Array, y: Array, variances: Array, kernel: Kernel, core: NDArray[np.intp], factor: Factor | None = None
+        self,
+        x: Array,
+        y: Array,
+        variances: Array,
+        kernel: Kernel,
+        core: NDArray[np.intp],
+        factor: Factor | None = None,
+        columns: Columns | None = None,
     ) -> None:
         super().__init__(x[core], y[core], variances[core], kernel, factor)
-        self._core, self._all = core, (x, y, variances)
-        self._categories = [np.unique(x[:, i]) for i in np.flatnonzero(kernel.categorical)]
-        self._tree = cKDTree(self._scaled(x), balanced_tree=False, compact_nodes=False)
+        self.columns = _Coordinates() if columns is None else columns
+        self.of_columns = Kernel(kernel.lengths, kernel.categorical, kernel.is_rough)
+        self._core, self._all, self._seen = core, (x, y, variances), self.columns(x)
+        self._categories = [np.unique(self._seen[:, i]) for i in np.flatnonzero(kernel.categorical)]
+
+    def over(self, columns: Columns, kernel: Kernel) -> LocalProcess:
+        """Return the same process, asked by the coordinates that its own were made of.
+
+        Args:
+            columns: How they were made.
+            kernel: The covariance, which takes those coordinates.
+        """
+        x, y, variances = self._all
+        return LocalProcess(columns.restore(x), y, variances, kernel, self._core, self.factor, columns)
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Return posterior means and variances of the noise-free values, each of shape ``(m,)``."""
@@ -102,7 +158,7 @@ class LocalProcess(GaussianProcess):
         """
         per_point = int(np.clip(_N_BESIDE // max(len(points), 1), 8, N_NEIGHBOURS))
         x, y, variances = self._all
-        rows = np.setdiff1d(self._nearest(points, per_point), self._core)
+        rows = np.setdiff1d(self._nearest(self.columns(points), per_point), self._core)
         x, variances = np.vstack([self.x, x[rows]]), np.concatenate([self.variances, variances[rows]])
         factor = extended(self.factor, x, variances, self.kernel)
         return GaussianProcess(x, np.concatenate([self.y, y[rows]]), variances, self.kernel, factor)
@@ -114,28 +170,33 @@ class LocalProcess(GaussianProcess):
             x: Unit-cube coordinates, shape ``(q, d)``.
             points: The further points, shape ``(m, d)``.
         """
-        all_x, y, variances = self._all
+        _, y, variances = self._all
+        known = self.columns(points)
         for start in range(0, len(x), _BLOCK):
-            here = x[start : start + _BLOCK]
+            here = self.columns(x[start : start + _BLOCK])
             rows = self._nearest(here, N_NEIGHBOURS)
-            near = np.concatenate([all_x[rows], np.broadcast_to(points, (len(here), *points.shape))], axis=1)
-            system, place = self.kernel(near, near), np.arange(near.shape[1])
+            near = np.concatenate([self._seen[rows], np.broadcast_to(known, (len(here), *known.shape))], axis=1)
+            system, place = self.of_columns(near, near), np.arange(near.shape[1])
             noise = np.column_stack([variances[rows], np.full((len(here), len(points)), _JITTER)])
             system[:, place, place] = 1.0 + noise
-            covariance = self.kernel(here[:, None, :], near)[:, 0, :]
-            yield _Block(slice(start, start + len(here)), near, system, y[rows] - self.mean, covariance)
+            covariance = self.of_columns(here[:, None, :], near)[:, 0, :]
+            yield _Block(slice(start, start + len(here)), here, near, system, y[rows] - self.mean, covariance)
 
-    def _nearest(self, x: Array, n: int) -> NDArray[np.intp]:
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree(self._scaled(self._seen), balanced_tree=False, compact_nodes=False)
+
+    def _nearest(self, seen: Array, n: int) -> NDArray[np.intp]:
         """Return the rows of the ``n`` observations nearest to each point, ascending, shape ``(q, n)``."""
-        _, rows = self._tree.query(self._scaled(x), k=min(n, self._tree.n))
-        return np.sort(rows.reshape(len(x), -1), axis=1)
+        _, rows = self._tree.query(self._scaled(seen), k=min(n, self._tree.n))
+        return np.sort(rows.reshape(len(seen), -1), axis=1)
 
-    def _scaled(self, x: Array) -> Array:
-        """Return coordinates whose squared distances are twice minus the logarithm of the kernel, shape ``(n, e)``."""
+    def _scaled(self, seen: Array) -> Array:
+        """Return columns whose squared distances are twice minus the logarithm of the kernel, shape ``(n, e)``."""
         is_categorical, lengths = self.kernel.categorical, self.kernel.lengths
-        columns = [x[:, ~is_categorical] / lengths[~is_categorical]]
+        columns = [seen[:, ~is_categorical] / lengths[~is_categorical]]
         for i, values in zip(np.flatnonzero(is_categorical), self._categories, strict=True):
-            is_value = np.abs(x[:, i, None] - values) < 1e-9
+            is_value = np.abs(seen[:, i, None] - values) < 1e-9
             columns.append(is_value / np.sqrt(is_categorical.sum() * lengths[i]))
         return np.column_stack(columns)
 
@@ -179,12 +240,13 @@ class LocalDraws:
             by_mean: The function's derivative by each mean, shape ``(q, draws)``.
             share: Its derivative by each standard deviation, over that, shape ``(q,)``.
         """
-        kernel, slopes = self._process.kernel, np.zeros_like(x)
+        kernel = self._process.of_columns
+        slopes = np.zeros((len(x), len(kernel.lengths)))
         for block in self._process.blocks(x, self._points):
             values = block.values * by_mean[block.at].sum(axis=1)[:, None]
             wanted = np.hstack([values, by_mean[block.at] @ self._drawn.T]) - share[block.at, None] * block.covariance
-            bent = kernel.bent(x[block.at, None, :], block.near, block.covariance[:, None, :])[:, 0, :]
+            bent = kernel.bent(block.here[:, None, :], block.near, block.covariance[:, None, :])[:, 0, :]
             pulled = block.solve(wanted) * bent
-            towards = np.einsum("qs,qsd->qd", pulled, block.near) - pulled.sum(axis=1)[:, None] * x[block.at]
+            towards = np.einsum("qs,qsd->qd", pulled, block.near) - pulled.sum(axis=1)[:, None] * block.here
             slopes[block.at] = np.where(kernel.categorical, 0.0, towards / kernel.lengths**2)
-        return slopes
+        return self._process.columns.back(slopes)

@@ -6,7 +6,8 @@ Never: looks at parameters that no constraint mentions, at a person's own rules,
 
 A parameter is *tied* if a constraint mentions it and its value is to be chosen. Inside this room the
 tied ones have linear coordinates, 0 at the low end and 1 at the high end, also where the scale is
-logarithmic: there every constraint is linear.
+logarithmic: there every constraint is linear. A constraint in which nothing is to be chosen is met by what
+is held, and then leaves everything free, or by no point at all.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from functools import lru_cache
 import numpy as np
 
 from alchemy_async.errors import PlannerError
-from alchemy_async.space import Array, Categorical, Context, Continuous, Discrete, Fixed, Integer, Point, Space, Value
+from alchemy_async.planner.nearest import Numeric, Program
+from alchemy_async.space import Array, Categorical, Context, Continuous, Discrete, Fixed, Point, Space, Value
+from alchemy_async.space import LinearConstraint as Linear
+
+__all__ = ["Numeric", "Region", "ends", "held_values", "linear_rows", "region_of", "tied_parameters"]
 
 _FLAT = 1e-9  # of a side of the cube: a region thinner than this has no inside in that direction
 _STEPS, _STEPS_PER_DIMENSION = 64, 16  # of hit-and-run: enough to forget the centre it starts from
-
-Numeric = Continuous | Integer | Discrete
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ class Region:
     def __init__(self, space: Space) -> None:
         self._space = space
         self.parameters = tied_parameters(space)
+        held = held_values(space)
+        broken = [c for c in space.constraints if not _is_open(c, self.parameters) and not c.is_met(held)]
+        if broken:
+            raise self._infeasible(broken)
         self.upper, self.upper_bounds, self.equal, self.equal_bounds = linear_rows(space, self.parameters)
         self._body = self._find_body()
         if self.nearest(self._body.centre) is None:
@@ -93,9 +100,11 @@ class Region:
         Returns:
             Feasible linear coordinates, shape ``(t,)``; None if no point is feasible.
         """
+        if not self.parameters:  # a program without variables is none for the solver
+            return np.empty(0)
         from scipy.optimize import Bounds, LinearConstraint, milp
 
-        program = _Program(self.parameters)
+        program = Program(self.parameters)
         rows, low, high = program.rows(coordinates)
         width = program.width
         rows = np.vstack([rows, _pad(self.upper, width), _pad(self.equal, width)])
@@ -195,12 +204,23 @@ class Region:
         found = linprog(row, A_ub=rows, b_ub=bounds, A_eq=equal, b_eq=equal_bounds, bounds=(0.0, 1.0))
         return 0.0 if found.x is None else bound - float(found.fun)
 
-    def _infeasible(self) -> PlannerError:
-        constraints = "; ".join(str(constraint) for constraint in self._space.constraints)
-        names = ", ".join(parameter.name for parameter in self.parameters)
+    def _infeasible(self, broken: Sequence[Linear] = ()) -> PlannerError:
+        """Return the error that says what can't be met, what is held there, and how to mend it."""
+        guilty = broken or self._space.constraints
+        held, fidelity = held_values(self._space, guilty), self._space.fidelity
+        kept = [f"{name} is held at {value:.9g}" for name, value in held.items()]
+        mends = ["Loosen a constraint"]
+        if not broken:
+            mends.append(f"widen the bounds of {', '.join(parameter.name for parameter in self.parameters)}")
+        if fidelity is not None and fidelity.name in held:
+            kept[list(held).index(fidelity.name)] += ", its fidelity"
+            mends.append(f"give {fidelity.name} another `fidelity`")
+            del held[fidelity.name]
+        if held:
+            mends.append(f"hold {' or '.join(held)} at another value")
         return PlannerError(
-            f"No point of the space meets all constraints ({constraints}). "
-            f"Loosen a constraint, or widen the bounds of {names}."
+            f"No point of the space meets all constraints ({'; '.join(map(str, guilty))})"
+            f"{', as ' if kept else ''}{' and '.join(kept)}. {', '.join(mends[:-1])}, or {mends[-1]}."
         )
 
 
@@ -212,63 +232,6 @@ def region_of(space: Space) -> Region:
         PlannerError: If no point meets all constraints.
     """
     return Region(space)
-
-
-class _Program:
-    """The variables of the nearest-point program: coordinates, differences, counts, choices.
-
-    Each integer parameter has a count (its value above the low end), each discrete one a 0/1
-    choice for each of its options; rows tie these to the coordinates.
-    """
-
-    def __init__(self, parameters: Sequence[Numeric]) -> None:
-        self._parameters = parameters
-        self._first: list[int] = []
-        self.width = 2 * len(parameters)
-        for parameter in parameters:
-            self._first.append(self.width)
-            self.width += {"integer": 1, "discrete": int(min(parameter.n_values, 1e9))}.get(parameter.kind, 0)
-
-    def costs(self) -> Array:
-        costs = np.zeros(self.width)
-        costs[len(self._parameters) : 2 * len(self._parameters)] = 1.0
-        return costs
-
-    def integrality(self) -> Array:
-        return np.append(np.zeros(2 * len(self._parameters)), np.ones(self.width - 2 * len(self._parameters)))
-
-    def highest(self) -> Array:
-        highest = np.ones(self.width)
-        for parameter, first in zip(self._parameters, self._first, strict=True):
-            if isinstance(parameter, Integer):
-                highest[first] = parameter.high - parameter.low
-        return highest
-
-    def rows(self, target: Array) -> tuple[Array, Array, Array]:
-        """Return rows with their lower and upper bounds: differences from the target, and values that exist."""
-        rows: list[Array] = []
-        low: list[float] = []
-        high: list[float] = []
-
-        def add(entries: dict[int, float], at_least: float, at_most: float) -> None:
-            row = np.zeros(self.width)
-            row[list(entries)] = list(entries.values())
-            rows.append(row)
-            low.append(at_least)
-            high.append(at_most)
-
-        size = len(self._parameters)
-        for i, (parameter, first) in enumerate(zip(self._parameters, self._first, strict=True)):
-            add({i: 1.0, size + i: -1.0}, -np.inf, float(target[i]))
-            add({i: 1.0, size + i: 1.0}, float(target[i]), np.inf)
-            if isinstance(parameter, Integer):
-                add({i: float(parameter.high - parameter.low), first: -1.0}, 0.0, 0.0)
-            elif isinstance(parameter, Discrete):
-                choices = {first + k: 1.0 for k in range(len(parameter.options))}
-                add(choices, 1.0, 1.0)
-                places = {first + k: -parameter.to_unit(option) for k, option in enumerate(parameter.options)}
-                add({i: 1.0, **places}, 0.0, 0.0)
-        return np.array(rows), np.array(low), np.array(high)
 
 
 def ends(parameter: Numeric) -> tuple[float, float]:
@@ -293,8 +256,22 @@ def tied_parameters(space: Space) -> tuple[Numeric, ...]:
     return tuple(tied)
 
 
+def held_values(space: Space, constraints: Sequence[Linear] | None = None) -> dict[str, float]:
+    """Return the values of the parameters that constraints mention and nobody chooses, by name.
+
+    Args:
+        space: The search space.
+        constraints: Which of its constraints; None: all.
+    """
+    mentioned = {name for one in (space.constraints if constraints is None else constraints) for name, _ in one.terms}
+    held = (p for p in space.parameters if isinstance(p, (Fixed, Context)) and p.name in mentioned)
+    return {parameter.name: float(parameter.value) for parameter in held}
+
+
 def linear_rows(space: Space, parameters: Sequence[Numeric]) -> tuple[Array, Array, Array, Array]:
     """Return the constraints as rows over linear coordinates, each divided by its largest coefficient.
+
+    One in which nothing is to be chosen makes no row.
 
     Args:
         space: The search space.
@@ -305,14 +282,14 @@ def linear_rows(space: Space, parameters: Sequence[Numeric]) -> tuple[Array, Arr
         ``equal`` (k, t) and its bounds (k,), for ``equal @ w == bounds``.
     """
     column = {parameter.name: i for i, parameter in enumerate(parameters)}
-    held = {p.name: p.value for p in space.parameters if isinstance(p, (Fixed, Context))}
+    held = held_values(space)
     rows: dict[bool, list[Array]] = {True: [], False: []}
     bounds: dict[bool, list[float]] = {True: [], False: []}
-    for constraint in space.constraints:
+    for constraint in (one for one in space.constraints if _is_open(one, parameters)):
         row, bound = np.zeros(len(parameters)), constraint.bound
         for name, coefficient in constraint.terms:
             if name in held:
-                bound -= coefficient * float(held[name])
+                bound -= coefficient * held[name]
                 continue
             low, high = ends(parameters[column[name]])
             row[column[name]] += coefficient * (high - low)
@@ -324,6 +301,12 @@ def linear_rows(space: Space, parameters: Sequence[Numeric]) -> tuple[Array, Arr
         bounds[is_equality].append(sign * bound / size)
     shaped = {key: np.array(found).reshape(len(found), len(parameters)) for key, found in rows.items()}
     return shaped[False], np.array(bounds[False]), shaped[True], np.array(bounds[True])
+
+
+def _is_open(constraint: Linear, parameters: Sequence[Numeric]) -> bool:
+    """Tell whether a constraint mentions any of the parameters."""
+    names = {name for name, _ in constraint.terms}
+    return any(parameter.name in names for parameter in parameters)
 
 
 def _pad(rows: Array, width: int) -> Array:

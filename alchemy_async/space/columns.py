@@ -1,7 +1,7 @@
 """Columns: the coordinates of many values of one parameter at once.
 
 In:    a parameter, values.
-Out:   the very coordinates that the parameter gives of each, sooner.
+Out:   the very coordinates that the parameter gives of each, sooner; which of its values coordinates mean.
 Never: knows of more than one parameter.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alchemy_async.space.parameters import Array, Continuous, Discrete, Integer, Value
 
@@ -27,10 +28,28 @@ class HasCoordinates(Protocol):
 
 def column(parameter: HasCoordinates, values: Sequence[Value]) -> Array | list[float]:
     """Return the coordinate of each value, shape ``(n,)``, to the last bit as ``parameter.to_unit`` gives it."""
+    if not isinstance(parameter, Continuous | Integer | Discrete) or parameter.log:
+        return [parameter.to_unit(value) for value in values]  # a logarithm of numpy may differ in the last bit
     if isinstance(parameter, Discrete):
         low, high = parameter.options[0], parameter.options[-1]
-    elif isinstance(parameter, Continuous | Integer) and not parameter.log:
+    else:
         low, high = parameter.low, parameter.high
-    else:  # a logarithm of numpy may differ in the last bit
-        return [parameter.to_unit(value) for value in values]
     return np.asarray((np.array(values, dtype=np.float64) - low) / (high - low))
+
+
+def nearest_value(parameter: Integer | Discrete, coordinates: Array) -> NDArray[np.int64]:
+    """Return which of its values, counted from 0, is nearest to each coordinate, shape ``(n,)``."""
+    if isinstance(parameter, Discrete):
+        places = np.array([parameter.to_unit(option) for option in parameter.options])
+        return np.searchsorted((places[1:] + places[:-1]) / 2.0, coordinates).astype(np.int64)
+    low, high = float(parameter.low), float(parameter.high)
+    inside = np.clip(coordinates, 0.0, 1.0)
+    values = low * (high / low) ** inside if parameter.log else low + inside * (high - low)
+    return np.rint(values - low).astype(np.int64)
+
+
+def least_step(parameter: Integer | Discrete) -> float:
+    """Return how far apart the two nearest of its values lie in the unit interval."""
+    if isinstance(parameter, Discrete):
+        return float(min(np.diff([parameter.to_unit(option) for option in parameter.options])))
+    return parameter.to_unit(parameter.high) - parameter.to_unit(parameter.high - 1)

@@ -129,9 +129,10 @@ class Integer(Named):
 
 @dataclass(frozen=True)
 class Discrete(Named):
-    """One of several numbers, ascending."""
+    """One of several numbers, ascending; with ``log``, scaled by their logarithm."""
 
     options: tuple[float, ...] = (0.0, 1.0)
+    log: bool = False
     kind: ClassVar[str] = "discrete"
 
     @property
@@ -149,14 +150,20 @@ class Discrete(Named):
         if number is None:
             return None
         nearest = min(self.options, key=lambda option: abs(option - number))
-        return nearest if abs(nearest - number) <= _SLACK * (self.options[-1] - self.options[0]) else None
+        slack = _SLACK * (max(abs(nearest), abs(number)) if self.log else self.options[-1] - self.options[0])
+        return nearest if abs(nearest - number) <= slack else None
 
     def to_unit(self, value: Value) -> float:
         """Return the coordinate in the unit interval."""
-        return (float(value) - self.options[0]) / (self.options[-1] - self.options[0])
+        low, high = self.options[0], self.options[-1]
+        if self.log:
+            return math.log(max(float(value), low * 1e-6) / low) / math.log(high / low)
+        return (float(value) - low) / (high - low)
 
     def from_unit(self, coordinate: float) -> float:
         """Return the nearest value to a coordinate of the unit interval."""
+        if self.log:
+            return min(self.options, key=lambda option: abs(self.to_unit(option) - float(coordinate)))
         wanted = self.options[0] + float(coordinate) * (self.options[-1] - self.options[0])
         return min(self.options, key=lambda option: abs(option - wanted))
 

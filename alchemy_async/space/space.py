@@ -11,20 +11,32 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alchemy_async.errors import Mistake, PointError, RuleError
-from alchemy_async.space.columns import MANY, column
+from alchemy_async.space.columns import MANY, column, least_step, nearest_value
 from alchemy_async.space.constraints import LinearConstraint
 from alchemy_async.space.fidelity import Fidelity
 from alchemy_async.space.held import Context, Fixed
-from alchemy_async.space.parameters import Array, Categorical, Chosen, Continuous, Point, Value, number_of
+from alchemy_async.space.parameters import (
+    Array,
+    Categorical,
+    Chosen,
+    Continuous,
+    Discrete,
+    Integer,
+    Point,
+    Value,
+    number_of,
+)
 from alchemy_async.space.rules import Rule
 
 COPY_DISTANCE = 1e-3  # two points nearer than this are copies of each other
+MOST_TOLD_APART = 10_000  # in a space of up to so many points no point is a copy of another
 
 Parameter = Chosen | Fixed | Context
 
@@ -222,6 +234,8 @@ class Space:
         """Return the distance of each point in ``a`` to each in ``b``.
 
         Root mean square over the unit cube, without readings that nobody chooses; a different category counts 1.
+        Different values of a discrete parameter are never copies, nor are different points of a small finite space:
+        however near they lie, they count as ``COPY_DISTANCE`` apart.
 
         Args:
             a: Unit-cube coordinates, shape ``(n, d)``.
@@ -231,12 +245,28 @@ class Space:
             Distances, shape ``(n, m)``.
         """
         chosen, categorical = ~self.is_context, self.is_categorical
+        apart = [(nearest_value(p, a[:, i])[:, None] != nearest_value(p, b[:, i])) for i, p in self._finely_stepped]
         if not chosen.all():
             a, b, categorical = a[:, chosen], b[:, chosen], categorical[chosen]
         difference = np.abs(a[:, None, :] - b[None, :, :])
         different = categorical & (difference > 1e-9)
         difference = np.where(categorical, different.astype(np.float64), difference)
-        return np.asarray(np.sqrt(np.mean(difference**2, axis=-1)), dtype=np.float64)
+        found = np.sqrt(np.mean(difference**2, axis=-1))
+        for differ in apart:
+            found = np.where(differ, np.maximum(found, COPY_DISTANCE), found)
+        return np.asarray(found, dtype=np.float64)
+
+    @cached_property
+    def _finely_stepped(self) -> tuple[tuple[int, Integer | Discrete], ...]:
+        """Columns and parameters whose values are told apart although a step is less than ``COPY_DISTANCE``."""
+        bare = [p.of if isinstance(p, (Fixed, Context)) else p for p in self.parameters]
+        kinds = (Integer, Discrete) if self.n_points <= MOST_TOLD_APART else (Discrete,)
+        least = 1.1 * COPY_DISTANCE * math.sqrt(len(bare))
+        return tuple(
+            (i, p)
+            for i, p in enumerate(bare)
+            if isinstance(p, kinds) and not self.is_context[i] and least_step(p) < least
+        )
 
     def is_copy(self, point: Point, others: Iterable[Point]) -> bool:
         """Tell whether a point is nearer than ``COPY_DISTANCE`` to any of the others."""

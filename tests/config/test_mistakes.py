@@ -73,6 +73,8 @@ def listed(*points, **more):
         ((*P, "log"), 1, "parameters[0].log", r"must be true or false"),
         (("parameters", 1), {"name": "time", "type": "integer", "bounds": [0, 9], "log": True}, "parameters[1].log",
          r"Raise the lower bound 0 above 0"),
+        (LOADING, {"name": "dose", "type": "discrete", "values": [1, 0, 5], "log": True}, "parameters[2].log",
+         r"Leave out 0 \(the least value"),
         ((*LOADING, "values"), [1.0], "parameters[2].values", r"one value only\. Give at least two"),
         ((*LOADING, "values"), [1, 2, 1.0], "parameters[2].values", r"has 1 twice\. Leave one of the two out"),
         ((*SOLVENT, "options"), [], "parameters[3].options", r"no value\. Give at least two"),
@@ -215,7 +217,10 @@ def test_a_budget_of_more_experiments_than_there_are_points_is_told(document):
 
     (mistake,) = mistakes_of(document)
 
-    assert (mistake.path, mistake.mend) == ("budget.experiments", "Write at most 6, or allow more values.")
+    assert (mistake.path, mistake.mend) == (
+        "budget.experiments",
+        "Write at most 6, allow more values, or raise `planner.replicates`, now 1.",
+    )
 
 
 def test_a_grid_that_is_too_large_to_list_is_told_even_where_n_is_left_out(document):
@@ -309,4 +314,7 @@ def test_a_fixed_parameter_does_not_count_where_points_are_counted(document):
 
     (mistake,) = mistakes_of(document)
 
-    assert (mistake.path, mistake.mend) == ("budget.experiments", "Write at most 3, or allow more values.")
+    assert (mistake.path, mistake.mend) == (
+        "budget.experiments",
+        "Write at most 3, allow more values, or raise `planner.replicates`, now 1.",
+    )

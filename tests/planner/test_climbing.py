@@ -74,17 +74,28 @@ def test_a_point_on_the_top_is_left_there_at_the_price_of_one_look():
     assert n_looks == [1]
 
 
+def one_done_and_one_far_below(n_looks, top):
+    """A flat top for whoever starts beyond the middle; before it a ramp that rises by a hundredth a step."""
+
+    def function(x):
+        n_looks.append(len(x))
+        below = x[:, 0] < 0.5
+        return top + np.where(below, 0.2 * x[:, 0] - 0.4, 0.0), np.where(below[:, None], [0.2, 0.0], 0.0)
+
+    return function
+
+
 def test_whoever_has_no_outlook_of_getting_as_high_is_given_up():
     n_looks = []
 
-    def one_done_and_one_far_below(x):
-        """A flat top for whoever starts beyond the middle; before it a ramp that rises by a hundredth a step."""
-        n_looks.append(len(x))
-        below = x[:, 0] < 0.5
-        return np.where(below, 0.2 * x[:, 0] - 0.4, 0.0), np.where(below[:, None], [0.2, 0.0], 0.0)
-
-    where, height = climb(one_done_and_one_far_below, np.array([[0.9, 0.5], [0.0, 0.5]]), ALL)
+    where, height = climb(one_done_and_one_far_below(n_looks, 0.0), np.array([[0.9, 0.5], [0.0, 0.5]]), ALL)
 
     assert height.max() == 0.0
     assert where[1, 0] < 0.2
     assert sum(n_looks) <= 4
+
+
+def test_on_a_plain_far_below_everything_nobody_is_given_up():
+    where, _ = climb(one_done_and_one_far_below([], -250.0), np.array([[0.9, 0.5], [0.0, 0.5]]), ALL)
+
+    assert where[1, 0] >= 0.5

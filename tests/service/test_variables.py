@@ -95,6 +95,7 @@ def test_variables_are_listed_in_alchemists_words(client, filled):
         ({**LOADING, "allowed_values": [1]}, ("body", "discrete", "allowed_values")),
         ({**T, "role": "observed", "changes": "hard"}, ("body", "changes")),
         ({**T, "min": 0, "log": True}, ("body", "log")),
+        ({**LOADING, "allowed_values": [0, 1], "log": True}, ("body", "log")),
         ({**T, "unit": "K\nC"}, ("body", "unit")),
     ],
 )
@@ -103,6 +104,14 @@ def test_a_variable_that_does_not_fit_is_refused_with_its_field(client, at, body
 
     assert place in places(answer)
     assert client.get(f"{at}/variables").json()["n_variables"] == 0
+
+
+def test_numbers_to_choose_from_may_lie_on_a_logarithmic_scale(client, at):
+    client.post(f"{at}/variables", json={**LOADING, "allowed_values": [10, 0.1, 1], "log": True})
+
+    (listed,) = client.get(f"{at}/variables").json()["variables"]
+
+    assert (listed["allowed_values"], listed["log"]) == ([0.1, 1, 10], True)
 
 
 def test_nan_and_infinity_are_refused_with_their_field(client, at):

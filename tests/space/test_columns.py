@@ -9,6 +9,7 @@ PARAMETERS = (
     Integer("c", low=-3, high=1000),
     Integer("d", low=1, high=100, log=True),
     Discrete("e", options=(0.1, 2.5, 7.0)),
+    Discrete("g", options=(0.01, 2.5, 700.0), log=True),
     Categorical("f", options=("p", "q", "r")),
 )
 

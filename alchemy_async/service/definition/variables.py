@@ -92,6 +92,7 @@ class DiscreteVariable(_Variable):
     allowed_values: list[Number] = Field(
         min_length=2, max_length=10_000, description="The numbers, each once, in `unit`.", examples=[[0.1, 0.5, 1.0]]
     )
+    log: bool | None = Field(default=None, description="Whether its scale is logarithmic; null: as it is.")
 
 
 def _type_of(value: Any) -> str | None:  # noqa: ANN401 - whatever a client sent
@@ -259,7 +260,7 @@ def as_listed(parameter: ParameterSettings, changes: str = "easy") -> dict[str, 
         listed["allowed_values"] = sorted(parameter.values)
     if parameter.fixed is not None:
         listed["fixed"] = parameter.fixed
-    if is_bounded and parameter.log:  # type: ignore[union-attr]
+    if parameter.type != "categorical" and parameter.log:
         listed["log"] = True
     return listed
 
