@@ -35,6 +35,7 @@ _WHY = {
     "bound": "the best that may well be",
     "variance": "most of the unknown to be learnt",
 }
+_WHY_ALL_EQUAL = "all values are equal so far, and most of the unknown is to be learnt"
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ class BayesianPlanner:
             cheaply = f" at {fidelity}, {how} (cost {fidelity.cost(level):g} of {fidelity.cost(fidelity.target):g})"
         return Suggestion(
             parameters=found.point,
-            reason=f"{_WHY[self._strategy]}: {told} predicted{cheaply}{chance}",
+            reason=f"{_WHY_ALL_EQUAL if learnt.explores else _WHY[self._strategy]}: {told} predicted{cheaply}{chance}",
             metadata=metadata,
         )
 

@@ -101,8 +101,8 @@ class Modelled:
         return self.data.standardised(self.objective.target or 0.0)
 
     def condition(self) -> Condition | None:
-        """Return that its limits are kept; None where it has none."""
-        if not self.objective.is_limited:
+        """Return that its limits are kept; None where it has none, or all values are the same one that keeps them."""
+        if not self.objective.is_limited or (self.data.is_flat and not self.objective.breach(self.data.centre)):
             return None
         low, high = self.objective.at_least, self.objective.at_most
         ends = (

@@ -3,6 +3,11 @@
 In:    space, objectives and history; what is known of the noise; whether failures teach.
 Out:   a model of each objective, the conditions that an experiment must meet, and the criterion made of them.
 Never: chooses a point, or drops an observation for what it does not tell of another objective.
+
+Values that are all equal tell nothing of a goal, but they are no reason to forget the rest: where experiments fail,
+what limits others keep, and what another objective says, count as ever. Such an objective is left out of what is to be
+gained. Where nothing else is to be optimised, a point is worth what it tells of the space where experiments are likely
+to succeed; where equal values break a limit, it is likeliest kept far from them all.
 """
 
 from __future__ import annotations
@@ -18,14 +23,19 @@ from alchemy_async.experiment import History, Objective, optimised
 from alchemy_async.planner import gp
 from alchemy_async.planner.chances import Conditions, success
 from alchemy_async.planner.criteria import Criterion, Modelled, Prediction
+from alchemy_async.planner.designs import spread
 from alchemy_async.planner.features import Features
 from alchemy_async.planner.growth import DEFAULT_LIMITS, Limits, Values, process_for
+from alchemy_async.planner.levels import aim_of
 from alchemy_async.planner.pareto import Hypervolume
-from alchemy_async.planner.strategies import IMPROVEMENT, Strategy, criterion_of
-from alchemy_async.planner.training import Training, training
+from alchemy_async.planner.strategies import IMPROVEMENT, Strategy, Variance, criterion_of
+from alchemy_async.planner.training import Training, flat, training
 from alchemy_async.space import Array, Space
 
 Noise = str | float
+_N_PROBES = 512  # points at which what is unknown is summed
+_NOISE = 1e-2  # variance, of a flat model: without any, a neighbour tells the slope at a point, and so the most
+_LIKELY = -0.7  # log chance of meeting the conditions, about one half
 
 
 @dataclass(frozen=True)
@@ -36,11 +46,13 @@ class Learnt:
         modelled: Every objective that has a model, in the order of the settings.
         conditions: What an experiment must meet.
         criterion: What makes a point worth measuring.
+        explores: Whether that is what it tells of the unknown, as all values to be optimised are equal.
     """
 
     modelled: tuple[Modelled, ...]
     conditions: Conditions
     criterion: Criterion
+    explores: bool = False
 
     @property
     def revision(self) -> str:
@@ -74,7 +86,7 @@ def learn(
     kernel: str = "auto",
     strategy: Strategy = IMPROVEMENT,
 ) -> Learnt | None:
-    """Return what a history taught; None where an objective that is to be optimised has no model yet.
+    """Return what a history taught; None where an objective to be optimised has no values at two different points.
 
     Args:
         space: The search space.
@@ -100,25 +112,56 @@ def learn(
     succeeds = success(space, history) if learns_failures else None
     conditions = Conditions([*limits, *([] if succeeds is None else [succeeds])])
     best = [one for one in modelled if one.objective.is_optimised]
-    return Learnt(modelled, conditions, _criterion(space, best, conditions, seed, strategy))
+    explores = all(one.data.is_flat for one in best)
+    return Learnt(modelled, conditions, _criterion(space, best, conditions, seed, strategy), explores)
 
 
 def _criterion(space: Space, best: list[Modelled], conditions: Conditions, seed: int, strategy: Strategy) -> Criterion:
-    if len(best) == 1:
-        return criterion_of(space, best[0], conditions, seed, strategy)
-    if strategy != IMPROVEMENT:
+    if len(best) > 1 and strategy != IMPROVEMENT:
         raise PlannerError(
             "Several objectives are to be optimised, for which there is the strategy improvement alone, without a "
             "margin. Choose it, or give all objectives but one the goal limit."
         )
-    return Hypervolume(best, seed, conditions)
+    telling = [one for one in best if not one.data.is_flat]
+    if not telling:
+        return _exploration(space, best[0], conditions, seed)
+    if len(telling) == 1:
+        return criterion_of(space, telling[0], conditions, seed, strategy)
+    return Hypervolume(telling, seed, conditions)
+
+
+def _exploration(space: Space, modelled: Modelled, conditions: Conditions, seed: int) -> Criterion:
+    """Return what a point tells of the space, as far as it is likely that experiments there meet all conditions."""
+    probes = spread(space.at_target, _N_PROBES, seed)
+    is_likely = conditions.log_chance(probes) > _LIKELY
+    return Variance(modelled, conditions, seed, probes[is_likely] if is_likely.any() else probes, aim_of(space))
 
 
 def _model(
     space: Space, objective: Objective, history: History, noise: Noise, bounds: Limits, kernel: str
 ) -> Modelled | None:
     data = training(space, objective, history)
-    return None if data is None else Modelled(objective, data, modelled(space, data, noise, bounds, kernel))
+    if data is not None:
+        return Modelled(objective, data, modelled(space, data, noise, bounds, kernel))
+    data = flat(space, objective, history)
+    return None if data is None else Modelled(objective, data, _flat(space, data, bounds, kernel))
+
+
+def _flat(space: Space, data: Training, bounds: Limits, kernel: str) -> gp.GaussianProcess:
+    """Return a model that knows where was measured, by the lengths that are likely before anything is known.
+
+    Equal values would have every length without end, and no noise. Of more than a model holds, some count, spread
+    evenly over time.
+    """
+    features = Features(space)
+    n = len(data.y)
+    rows = np.sort(np.argsort(data.came)[np.linspace(0, n - 1, min(n, bounds.exact)).astype(np.intp)])
+    columns, y = features(data.x[rows]), data.y[rows]
+    prior = gp.Posterior(columns[:1], y[:1], y[:1], features.categorical)
+    lengths, _ = prior.read(prior.starts()[0])
+    variances = np.full(len(rows), _NOISE)
+    found = gp.Kernel(lengths, features.categorical, is_rough=kernel != "rbf")
+    return features.over_unit_cube(gp.GaussianProcess(columns, y, variances, found))
 
 
 def modelled(

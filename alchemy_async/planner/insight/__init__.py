@@ -59,6 +59,7 @@ def learn(
     shown = subset(history, objectives, space.fidelity)
     short = History(tuple(history.observations[i] for i in shown), history.refused)
     models, told = _fit(space, objectives, short, noise)
+    told += [notices.some_sems(objective, history, _own(noise, objective)) for objective in objectives]
     aims = [model for model in models if model.objective.is_optimised]
     best = None
     if len(aims) == len(optimised(objectives)) == 1:
@@ -82,11 +83,15 @@ def _fit(
         if data is None:
             told.append(notices.all_equal(objective, history))
             continue
-        own = noise.get(objective.name, "inferred") if isinstance(noise, Mapping) else noise
         try:
-            models.append(fitted(space, objective, data, own))
+            models.append(fitted(space, objective, data, _own(noise, objective)))
         except (ArithmeticError, LinAlgError) as error:
             told.append(notices.no_model(objective, error))
             continue
         told.append(notices.noisy(models[-1]) or notices.blind(models[-1]))
     return models, told
+
+
+def _own(noise: Noise | Mapping[str, Noise], objective: Objective) -> Noise:
+    """Return what is known of the noise of one objective."""
+    return noise.get(objective.name, "inferred") if isinstance(noise, Mapping) else noise

@@ -47,7 +47,21 @@ def all_equal(objective: Objective, history: History) -> Notice | None:
     points = {tuple(observed.parameters.items()) for observed in history.observations}
     what = f"all values of {objective.name} are equal" if len(points) > 1 else "all results are of one point"
     mend = "Look whether the driver returns what it measures" if len(points) > 1 else "Measure other points"
-    return Notice("all_equal", f"No model is possible: {what}. {mend}.")
+    return Notice("all_equal", f"No model can tell one point from another: {what}. {mend}.")
+
+
+def some_sems(objective: Objective, history: History, noise: str | float) -> Notice | None:
+    """Say that standard errors are not used, as some results have none; nothing where noise is not inferred."""
+    found = [observed for observed in history.observations if objective.name in observed.values]
+    n_without = sum(observed.sems.get(objective.name) is None for observed in found)
+    if noise != "inferred" or n_without in (0, len(found)):
+        return None
+    verb = "has" if n_without == 1 else "have"
+    return Notice(
+        "some_sems",
+        f"{n_without} of {len(found)} results {verb} no standard error of {objective.name}, so that none is used and "
+        "the noise is inferred for all. Return one with every result, or set `noise` in planner.options.",
+    )
 
 
 def no_model(objective: Objective, error: Exception) -> Notice:
