@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from alchemy_async.cli import amounts
-from alchemy_async.experiment import Objective
+from alchemy_async.experiment import Objective, optimised
 
 WIDTH = 80
 _MOST_OFFERS = 6
 _SURPRISING = 2.0  # standard deviations
-_LIKELY = 0.5
+_LIKELY, _UNLIKELY = 0.5, 0.01  # chances of a better value
 
 _ORIGINS = {
     "initial": ("It belongs to the initial design, which is measured before a model can choose", "initial design: "),
@@ -25,6 +25,15 @@ _ORIGINS = {
     "person": ("A person staged it", ""),
     "design": ("A person staged it, as one point of a design", ""),
 }
+
+_IMPROVEMENT, _BOUND = "most improvement expected", "the best that may well be"
+_AIMS = {  # how a reason of the planner `bayesian` begins, and how that is told
+    _IMPROVEMENT: "as the point where most improvement was to be expected",
+    "an improvement is likeliest": "as the point where an improvement was likeliest",
+    _BOUND: "as the point whose value may well be the best",
+    "most of the unknown to be learnt": "as the point that tells most of what is not known yet",
+}
+_DARES = (_IMPROVEMENT, _BOUND)  # weigh what could be won against how likely it is
 
 _KINDS = {
     "claimed": "taken by {worker}",
@@ -89,12 +98,14 @@ def _why(told: Mapping[str, Any], objectives: tuple[Objective, ...]) -> Iterator
         reason = told["reason"].removeprefix(begins)
         yield f"{sentence}{f' ({reason})' if reason else ''}. It was queued on {amounts.moment(chosen['at'])} UTC."
         return
-    most = ", as the point where most improvement was to be expected" if chosen["acquisition"] is not None else ""
-    yield f"The planner chose it on {amounts.moment(chosen['at'])} UTC{most}."
-    yield _what_was_known(chosen)
     expected = [objective for objective in objectives if objective.name in chosen["expected"]]
-    if not expected:
+    why = told["reason"].partition(":")[0]
+    sought = _sought(why, objectives) if expected else ""
+    yield f"The planner chose it on {amounts.moment(chosen['at'])} UTC{sought}."
+    yield _what_was_known(chosen)
+    if not sought:
         yield f"Its reason: {told['reason'] or 'none was given'}."
+    if not expected:
         return
     best = chosen["best"]
     if best is not None:
@@ -103,13 +114,20 @@ def _why(told: Mapping[str, Any], objectives: tuple[Objective, ...]) -> Iterator
         yield f"The best {aim.name} then was {aim.in_words(best['value'])} ({best['experiment']}){but}."
     fidelity = told["fidelity"] if told["fidelity"] and not told["fidelity"]["is_at_target"] else None
     for objective in expected:
-        yield from _expectation(objective, chosen["expected"][objective.name], fidelity)
+        yield from _expectation(objective, chosen["expected"][objective.name], fidelity, dares=why in _DARES)
     if fidelity is not None:
         costs = f"{fidelity['cost']:g} instead of {fidelity['cost_at_target']:g}"
         yield f"It is not run there: the model learns enough of that value from this run, which costs {costs}."
     if chosen["chance"] is not None:
         limits = " and to keep all limits" if any(objective.is_limited for objective in objectives) else ""
         yield f"A chance of {amounts.share(chosen['chance'])} was seen to succeed{limits}."
+
+
+def _sought(why: str, objectives: tuple[Objective, ...]) -> str:
+    """Return what the planner looked for, by how its reason begins; empty where that is told in words of its own."""
+    if why == _IMPROVEMENT and len(optimised(objectives)) > 1:
+        return ", as the point by which the front was expected to gain most"
+    return f", {_AIMS[why]}" if why in _AIMS else ""
 
 
 def _what_was_known(chosen: Mapping[str, Any]) -> str:
@@ -124,14 +142,19 @@ def _what_was_known(chosen: Mapping[str, Any]) -> str:
     return f"Then {known}."
 
 
-def _expectation(objective: Objective, found: Mapping[str, Any], fidelity: Mapping[str, Any] | None) -> Iterator[str]:
+def _expectation(
+    objective: Objective, found: Mapping[str, Any], fidelity: Mapping[str, Any] | None, *, dares: bool
+) -> Iterator[str]:
     there = found if fidelity is None or found["at_target"] is None else found["at_target"]
     where = "Here" if there is found or fidelity is None else f"With {fidelity['target']}"
     amount = amounts.with_doubt(there["mean"], there["sd"], objective.unit)
     better = ""
     if found["better"] is not None:
-        aim = "for what looks best" if found["better"] >= _LIKELY else "where little is known and much could be won"
-        better = f", with a chance of {amounts.share(found['better'])} of a better one: it goes {aim}"
+        better = f", with a chance of {amounts.share(found['better'])} of a better one"
+        if dares and found["better"] >= _LIKELY:
+            better += ": it goes for what looks best"
+        elif dares and found["better"] >= _UNLIKELY:
+            better += ": it goes where little is known and much could be won"
     yield f"{where} the model expected {objective.name} to be {amount}{better}."
     if found["within_limits"] is not None:
         limits = " and ".join(

@@ -121,9 +121,9 @@ def simulate(
     The object of --json has the key runs, a list of objects with the keys seed,
     best, regret, makespan_s, utilisation, utilisation_ideal (nobody waits for the
     planner), nearest_pending_min (distance of a chosen point to what was pending
-    when it was taken), ask_s (p50 and p95, real time) and trace (t_s, value and
-    best so far, for each completed experiment). With several objectives they are
-    about the first.
+    when it was taken), ask_s (p50 and p95, real time), trace (t_s, value and best
+    so far, for each completed experiment), n_completed, n_failed (failed or
+    refused) and ended (why). With several objectives they are about the first.
     """
     sys.path.append(str(Path.cwd()))  # the function may lie here instead of beside the campaign file
     from alchemy_async.simulation.campaigns import Wish
@@ -144,11 +144,16 @@ def simulate(
         depth=int(depth) if depth is not None and depth != "auto" else depth,
     )
     with quiet():
-        document = run(wish, show=lambda one: note(f"seed {one['seed']}: best {_number(one['best'])}"))
+        document = run(wish, show=lambda one: note(_told(one)))
     if as_json:
         typer.echo(json.dumps(document, allow_nan=False))
     else:
         _show(document["runs"])
+
+
+def _told(run: dict[str, Any]) -> str:
+    failed = f", {run['n_failed']} failed" if run["n_failed"] else ""
+    return f"seed {run['seed']}: best {_number(run['best'])}, {run['n_completed']} completed{failed}; {run['ended']}"
 
 
 _COLUMNS = ("best", "regret", "makespan_s", "utilisation", "utilisation_ideal", "nearest_pending_min")

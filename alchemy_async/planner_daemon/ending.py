@@ -11,25 +11,39 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alchemy_async.config import CampaignSettings
-from alchemy_async.experiment import State
+from alchemy_async.experiment import State, Status, optimised
+from alchemy_async.experiment.front import front
 from alchemy_async.ledger import Ledger
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a campaign has come to."""
+    """What a campaign has come to.
+
+    Args:
+        campaign: Its id.
+        reason: Why it has ended.
+        counts: How many experiments are in each state.
+        best: The best measurement by the first objective; None before the first.
+        front: What several objectives have come to, in words; of these no best one is told.
+        fidelity: How many measurements count, in words, where there is a fidelity.
+        interrupted: Experiments of which nobody knows what became of them.
+    """
 
     campaign: str
     reason: str
     counts: dict[str, int]
     best: dict[str, Any] | None = None
+    front: str = ""
     fidelity: str = ""
     interrupted: tuple[str, ...] = field(default=())
 
     def __str__(self) -> str:
         counts = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n)
         lines = [f"Campaign {self.campaign}: {self.reason}.", f"Experiments: {counts or 'none'}."]
-        if self.best:
+        if self.front:
+            lines.append(self.front)
+        elif self.best:
             parameters = ", ".join(f"{name} = {_show(value)}" for name, value in self.best["parameters"].items())
             unit = f" {self.best['unit']}" if self.best["unit"] else ""
             off = "" if self.best["off_target"] is None else f", {self.best['off_target']:.3g}{unit} off its target,"
@@ -62,9 +76,30 @@ def summarise(ledger: Ledger, settings: CampaignSettings, reason: str) -> Summar
         reason=reason,
         counts={str(state): tally[state] for state in State},
         best=None if best is None else best.as_dict(),
+        front=_front(ledger, settings),
         fidelity="" if fidelity is None else fidelity.in_words(*ledger.n_at(fidelity)),
         interrupted=tuple(found.id for found in ledger.experiments(State.INTERRUPTED)),
     )
+
+
+def _front(ledger: Ledger, settings: CampaignSettings) -> str:
+    """Return in words how large the Pareto front is; empty with one objective, or before the first measurement."""
+    objectives = settings.as_objectives()
+    names = [objective.name for objective in optimised(objectives)]
+    if len(names) < 2:
+        return ""
+    measured = [
+        outcome["measured"]
+        for outcome in ledger.outcomes()
+        if outcome["status"] == Status.COMPLETED and outcome["role"] in ("result", "replicate")
+    ]
+    if not measured:
+        return ""
+    told = f"Pareto front of {', '.join(names[:-1])} and {names[-1]}: "
+    n = len(front(objectives, measured).members)
+    if n == 0:
+        return f"{told}empty, as no measurement keeps all limits yet."
+    return f"{told}{n} of {len(measured)} measurements; `alchemy-async status` shows {'it' if n == 1 else 'them'}."
 
 
 def reason_to_end(ledger: Ledger, settings: CampaignSettings, *, elapsed_s: float, is_exhausted: bool) -> str:

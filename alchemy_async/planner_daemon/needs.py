@@ -8,7 +8,7 @@ Never: asks, or chooses a point.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from alchemy_async.ledger import Ledger
@@ -38,7 +38,7 @@ class Need:
         pace: How quick planner and these workers have been.
         depth: How many experiments are to be ready beyond those for idle workers.
         n_ready: How many are.
-        missing: How many are to be found; goes down as they are.
+        missing: How many are to be found, as far as the budget has places; goes down as they are.
     """
 
     kind: Kind
@@ -72,26 +72,48 @@ class Needs:
     def __init__(self, ledger: Ledger, setting: int | str, ties: Ties, sharing: Sharing) -> None:
         self._ledger, self._setting, self._ties, self._sharing = ledger, setting, ties, sharing
 
-    def of(self, workers: Sequence[Worker], n_free: int) -> list[Need]:
-        """Return what each kind of workers needs.
+    def of(self, workers: Sequence[Worker], is_vain: Callable[[Mapping[str, Value]], bool]) -> list[Need]:
+        """Return what each kind of workers needs, those first that wait.
+
+        None of them is promised a place of the budget: a machine without a point left would keep it from the others.
+        Where nothing is queued and no machine of those that live brings a point, the last need is that of whoever may
+        come: it tells whether any machine has a point left, be it one that nobody stands at.
 
         Args:
             workers: Those that live.
-            n_free: How many experiments the budget has a place for.
+            is_vain: Whether to ask for points with parameters held at these values is in vain now.
         """
         sought = self._sharing.sought(self._ledger.window(MOST_PENDING)) if self._sharing.is_needed else {}
         point_s = tuple(self._ledger.point_seconds(last=_LAST_ASKS))
         seconds = self._ledger.duration_seconds(last=_LAST_EXPERIMENTS)
         needs: list[Need] = []
-        for kind in self._ties.kinds(workers, self._ledger.n_observations()):
+        for kind in self._kinds(workers, lambda machine: is_vain({**machine, **sought})):
             own = {name: times for name, times in seconds.items() if name in kind.workers}
             pace = look_ahead.Pace(max(len(kind.living), 1), point_s, own or seconds)
             depth = look_ahead.depth(self._setting, pace)
             n_ready = self._n_ready(kind, depth, sought)
-            missing = min(max(len(kind.idle) + depth - n_ready, 0), n_free)
-            n_free -= missing
+            missing = max(len(kind.idle) + depth - n_ready, 0)
             needs.append(Need(kind, {**kind.hold, **sought}, pace, depth, n_ready, missing))
-        return sorted(needs, key=lambda need: need.n_ready - need.n_idle)
+        needs.sort(key=lambda need: need.n_ready - need.n_idle)
+        if all(need.kind.hold and is_vain(need.hold) for need in needs) and not self._ledger.queued_for(1):
+            needs.append(Need(Kind(), sought, look_ahead.Pace(1, point_s, seconds), depth=0, n_ready=0, missing=1))
+        return needs
+
+    def _kinds(self, workers: Sequence[Worker], is_vain: Callable[[Mapping[str, Value]], bool]) -> list[Kind]:
+        """Return the kinds of workers; of a worker of several machines, one that has points left has the turn."""
+        turn = self._ledger.n_observations()
+        return [self._in_turn(kind, workers, turn, is_vain) for kind in self._ties.kinds(workers, turn)]
+
+    def _in_turn(
+        self, kind: Kind, workers: Sequence[Worker], turn: int, is_vain: Callable[[Mapping[str, Value]], bool]
+    ) -> Kind:
+        members, found = [worker for worker in workers if worker.name in kind.workers], kind
+        while is_vain(found.hold):
+            turn += 1
+            (found,) = self._ties.kinds(members, turn)
+            if found.hold == kind.hold:  # round once
+                break
+        return found
 
     def _n_ready(self, kind: Kind, depth: int, sought: Mapping[str, Value]) -> int:
         most = len(kind.idle) + depth  # more than that is never missing

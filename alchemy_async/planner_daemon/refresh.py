@@ -22,6 +22,7 @@ from alchemy_async.planner_daemon import look_ahead, opening
 from alchemy_async.planner_daemon.answers import check
 from alchemy_async.planner_daemon.asker import Answer, Asker, Question
 from alchemy_async.planner_daemon.needs import MOST_PENDING, Held, Need, Needs, held
+from alchemy_async.planner_daemon.pauses import Pauses
 from alchemy_async.planner_daemon.placing import place
 from alchemy_async.planner_daemon.sharing import Sharing
 from alchemy_async.planner_daemon.ties import Ties, Worker
@@ -29,7 +30,6 @@ from alchemy_async.space import Point, Space, Value
 
 log = logging.getLogger(__name__)
 
-_FAILED_ASK_PAUSE_S = (1.0, 60.0)
 MOST_NOTED = 64  # pending experiments that are named in what is noted of a suggestion
 
 
@@ -79,16 +79,14 @@ class Refresher:
         self._sharing = sharing or Sharing(())
         self._ledger, self._settings, self._space = ledger, settings, space
         self._asker, self._clock, self._seed = asker, clock, seed
+        self._pauses = Pauses(clock)
         self._ties = Ties(settings.ties())
         self._needs = Needs(ledger, settings.planner.look_ahead, self._ties, self._sharing)
         self._filler = opening.Filler(space, settings, seed)
         self._asked: _Asked | None = None
         self._conditioned_on: dict[str, int] = {}  # how much had been learnt when a queued id got its point
         self._barren: dict[Held, tuple[int, ...]] = {}  # what was known when nothing was left, by what was held
-        self._holds: set[Held] = {()}  # at what the points that are wanted now are held
-        self._n_failed_asks = 0
-        self._not_before_s = 0.0
-        self._no_fill_before_s = 0.0
+        self._needed: Sequence[Need] = ()  # at the last look
         self._has_model = bool(ledger.ask_seconds(last=1))
         self._initial: set[str] | None = None  # of the initial design, those without a result; None: not looked up yet
         self.depth = 1
@@ -96,8 +94,17 @@ class Refresher:
     @property
     def is_exhausted(self) -> bool:
         """Whether the planner had nothing more to offer, and nothing has changed since."""
-        signature = self._signature()
-        return all(self._barren.get(held) == signature for held in self._holds)
+        # Only who seeks on all machines can tell: others say what is left on those of the workers that live.
+        return any(not need.kind.hold and self._is_barren(need.hold) for need in self._needed)
+
+    def _is_barren(self, hold: Mapping[str, Value]) -> bool:
+        """Whether it is known that there is no point left with parameters held so, and nothing has changed since."""
+        known = self._barren.get(held(hold))
+        return known is not None and known == self._signature()
+
+    def _is_vain(self, hold: Mapping[str, Value]) -> bool:
+        """Whether to ask for points with parameters held so is in vain: none is left, or the planner failed lately."""
+        return self._is_barren(hold) or not self._pauses.may_ask(hold)
 
     @property
     def has_places(self) -> bool:
@@ -130,24 +137,30 @@ class Refresher:
             workers: Those that live.
         """
         self._take_answer()
-        needs = self._needs.of(workers, self._n_free_places())
-        self._holds = {held(need.hold) for need in needs}
+        self._needed = needs = self._needs.of(workers, self._is_vain)
         self.depth = max(need.depth for need in needs)
         if not self._may_ask():
             return
         is_ready = self._ledger.n_observations() >= opening.model_starts_at(self._settings)
-        is_to_fill = not self._has_model or self._settings.planner.when_late == "fill" or bool(self._n_failed_asks)
         for need in needs:
-            n_fill = min(need.n_idle - need.n_ready, need.missing) if self._has_model else need.missing
-            if (not is_ready or is_to_fill) and n_fill > 0:
-                filled = self._fill(n_fill, need.hold)
-                need.missing -= filled
-                may_fill = self._clock.monotonic() >= self._no_fill_before_s
-                if not filled and not is_ready and may_fill:  # a small space may have no point left so early
-                    self._be_barren(need.hold, self._signature())
+            self._fill_up(need, is_ready=is_ready)
         if is_ready:
             self._ask(needs)
-            self._take_answer()  # in simulated time the answer is there at once
+            if self._take_answer():  # in simulated time the answer is there at once
+                self.refresh(workers)  # and where there was none, others shall not wait for the next look
+
+    def _fill_up(self, need: Need, *, is_ready: bool) -> None:
+        """Fill the space where no model can be asked, or is late where that is wanted, or had no answer."""
+        is_late = self._settings.planner.when_late == "fill" or self._pauses.has_failed(need.hold)
+        if is_ready and self._has_model and not is_late:
+            return
+        wanted = min(need.n_idle - need.n_ready, need.missing) if is_ready and self._has_model else need.missing
+        n_fill = min(wanted, self._n_free_places())
+        if n_fill > 0:
+            filled = self._fill(n_fill, need.hold)
+            need.missing -= filled
+            if not filled and not is_ready and self._pauses.may_fill(need.hold):  # a small space may have no point left
+                self._be_barren(need.hold, self._signature())
 
     def _be_barren(self, hold: Mapping[str, Value], signature: tuple[int, ...]) -> None:
         """Take note that there is no point left; of a batch, that it is to be the last of these values."""
@@ -169,15 +182,16 @@ class Refresher:
 
     def _ask(self, needs: Sequence[Need]) -> None:
         """Ask for what the first kind misses; if none does, for fresh points for what is queued and old."""
-        if self._asker.is_busy or self._clock.monotonic() < self._not_before_s or self.is_exhausted:
+        if self._asker.is_busy or self.is_exhausted:
             return
         learnt = self._ledger.history_version()
         old = [found for found in self._ledger.revisable() if self._conditioned_on.get(found.id) != learnt]
-        for need in sorted(needs, key=lambda need: need.missing == 0):
+        n_free = self._n_free_places()
+        for need in sorted(needs, key=lambda need: min(need.missing, n_free) == 0):
             size = look_ahead.round_size(need.pace, is_starved=need.n_idle > need.n_ready)
-            n_new = min(need.missing, size)
+            n_new = min(need.missing, n_free, size)
             stale = [found for found in old if self._may_serve(found, need)][: size - n_new]
-            if n_new + len(stale) and self._barren.get(held(need.hold)) != self._signature():
+            if n_new + len(stale) and not self._is_vain(need.hold):
                 self._put(need.hold, n_new + len(stale), stale, learnt)
                 return
 
@@ -207,19 +221,22 @@ class Refresher:
         offered = self._ledger.offered_points(MOST_PENDING)
         return held | {name: points for name, points in offered.items() if name not in free}
 
-    def _take_answer(self) -> None:
+    def _take_answer(self) -> bool:
+        """Take the answer, if it is there; tell whether it was in vain."""
         answer = self._asker.take()
         if answer is None or self._asked is None:
-            return
+            return False
         asked, self._asked = self._asked, None
         answer = check(answer, self._space)
         if answer.error:
-            self._note_failure(answer)
-            return
-        self._n_failed_asks = 0
+            self._note_failure(answer.error, asked.hold, self._pauses.begin(asked.hold))
+            return True
+        self._pauses.end(asked.hold)
         self._has_model = True
-        if not self._settle(asked, answer):
-            self._be_barren(asked.hold, asked.signature)  # the same question would bring the same answer
+        if self._settle(asked, answer):
+            return False
+        self._be_barren(asked.hold, asked.signature)  # the same question would bring the same answer
+        return True
 
     def _settle(self, asked: _Asked, answer: Answer) -> bool:
         """Put suggestions under their ids; tell whether any of them found a place."""
@@ -262,6 +279,7 @@ class Refresher:
                     to.parameters, origin=to.origin, reason=to.reason, metadata=metadata, requires=requires
                 )
                 fresh.append(added.id)
+                self._tell_if_alone(added)
             change.record_ask(
                 n=asked.n, n_observations=asked.n_observations, n_pending=asked.n_pending, seconds=answer.seconds
             )
@@ -270,28 +288,34 @@ class Refresher:
         self._conditioned_on |= dict.fromkeys(fresh, learnt)
         return bool(placement.revisions or placement.additions)
 
-    def _note_failure(self, answer: Answer) -> None:
-        self._n_failed_asks += 1
-        least, most = _FAILED_ASK_PAUSE_S
-        pause = min(least * 2 ** (self._n_failed_asks - 1), most)
-        self._not_before_s = self._clock.monotonic() + pause
-        log.error("the planner has no answer: %s. Asking again in %g s; idle workers get space-filling points.",
-                  answer.error, pause)  # fmt: skip
+    def _tell_if_alone(self, added: Experiment) -> None:
+        """Say that a point waits for a worker that is not there, while others are."""
+        kinds = [need.kind for need in self._needed if need.kind.living]
+        if kinds and not any(kind.can_run(frozenset(added.requires)) for kind in kinds):
+            log.warning(
+                "experiment=%s waits for a worker that has the label %s: the others have no point left. Start one with "
+                "`alchemy-async work`, or end the campaign with `alchemy-async drain`.",
+                added.id, " and ".join(added.requires),
+            )  # fmt: skip
+
+    def _note_failure(self, error: str, hold: Mapping[str, Value], pause_s: float) -> None:
+        where = f" for {', '.join(f'{name} = {value}' for name, value in hold.items())}" if hold else ""
+        log.error("the planner has no answer%s: %s. Asking again in %g s; idle workers get space-filling points.",
+                  where, error.rstrip("."), pause_s)  # fmt: skip
         with self._ledger.change() as change:
-            change.note("ask_failed", error=answer.error[:2000])
+            change.note("ask_failed", error=error[:2000])
 
     # -- filling -----------------------------------------------------------
 
     def _fill(self, n: int, hold: Mapping[str, Value]) -> int:
-        if self._clock.monotonic() < self._no_fill_before_s:
+        if not self._pauses.may_fill(hold):
             return 0
         history = self._ledger.history()
         pending = [point for points in self._pending(()).values() for point in points]
         try:
             found = self._filler.points(history, pending, n, hold)
         except AlchemyError as error:  # a rule of a person's may fail at any point
-            self._note_failure(Answer((), 0.0, str(error)))
-            self._no_fill_before_s = self._not_before_s
+            self._note_failure(str(error), hold, self._pauses.begin(hold, of_filling=True))
             return 0
         if found:
             with self._ledger.change() as change:

@@ -5,6 +5,7 @@ Out:   campaigns' ledgers, filled as a lab would have filled them, and figures o
 Never: sleeps, or copies a decision that the planner daemon makes.
 
     lab          workers around a planner daemon, moved from event to event
+    machines     which of them each worker has
     queue        the planner's end of a queue in memory
     asker        an answer that is there after so many simulated seconds
     durations    how long an experiment takes

@@ -19,8 +19,9 @@ from alchemy_async.config import CampaignSettings, check_campaign
 from alchemy_async.drivers import Driver
 from alchemy_async.drivers.load import load_driver
 from alchemy_async.errors import DriverError, FolderError, Mistake, SettingsError
+from alchemy_async.experiment import State
 from alchemy_async.planner_daemon.asker import PlannerRecipe
-from alchemy_async.simulation import SimulationError
+from alchemy_async.simulation import SimulationError, machines
 from alchemy_async.simulation.durations import Durations, parse
 from alchemy_async.simulation.figures import figures
 from alchemy_async.simulation.lab import Lab
@@ -67,17 +68,21 @@ def simulate(wish: Wish, show: Callable[[dict[str, Any]], None] = lambda _: None
         show: Called with the figures of each campaign once it has ended.
 
     Returns:
-        ``{"runs": [...]}``, the figures of each seed. With several objectives they are those of the first.
+        ``{"runs": [...]}``, the figures of each seed, and how many experiments were completed and how many failed
+        or were refused (``n_completed``, ``n_failed``), and why the campaign ended (``ended``). With several
+        objectives the figures are those of the first.
 
     Raises:
         FolderError: If there is no such file.
         SettingsError: If it has mistakes, or a wish does not fit it.
         DriverError: If the function can't be loaded.
         PlannerError: If the planner can't be loaded, or can't do what the campaign asks for.
-        SimulationError: If no experiment of a campaign could be completed.
+        SimulationError: If no experiment of a campaign could be completed, or the workers are too few for its
+            machines.
     """
     path = wish.campaign / "campaign.toml" if wish.campaign.is_dir() else wish.campaign
     settings = _settings(wish, path)
+    machines.check(settings, wish.n_workers)
     folder = path.resolve().parent
     durations = parse(wish.durations, folder)
     driver = _driver(wish.function, settings, folder)
@@ -165,9 +170,9 @@ def _run(
             recipe=recipe,
         )
         with lab.ledger:
-            lab.run()
+            summary = lab.run()
     _check_that_something_came(lab, wish.function)
-    return figures(
+    shown = figures(
         lab,
         *settings.as_objectives(),
         n_workers=wish.n_workers,
@@ -175,6 +180,12 @@ def _run(
         optimum=wish.optimum,
         fidelity=settings.as_fidelity(),
     )
+    n = summary.counts
+    return shown | {
+        "n_completed": n[State.COMPLETED],
+        "n_failed": n[State.FAILED] + n[State.INFEASIBLE],
+        "ended": summary.reason,
+    }
 
 
 def _check_that_something_came(lab: Lab, function: str) -> None:

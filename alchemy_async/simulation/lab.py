@@ -8,11 +8,11 @@ Never: sleeps, or copies a decision that the planner daemon makes.
 from __future__ import annotations
 
 import heapq
+import json
 import math
 import random
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import product
 from pathlib import Path
 
 from alchemy_async.clock import SimulatedClock
@@ -24,7 +24,7 @@ from alchemy_async.planner import Planner
 from alchemy_async.planner_daemon.asker import PlannerRecipe
 from alchemy_async.planner_daemon.daemon import RESCAN_S, PlannerDaemon
 from alchemy_async.planner_daemon.ending import Summary
-from alchemy_async.simulation import SimulationError
+from alchemy_async.simulation import SimulationError, machines
 from alchemy_async.simulation.asker import SimulatedAsker
 from alchemy_async.simulation.durations import Durations, uniform
 from alchemy_async.simulation.instrument import SimulatedContext, measure
@@ -67,8 +67,8 @@ class Lab:
     """Simulated instruments around a planner daemon.
 
     Args:
-        settings: The campaign; what it says of workers is left aside. Where options of a parameter are
-            machines, the workers have one each, in turn.
+        settings: The campaign; what it says of workers is left aside, but for their labels where options of a
+            parameter are machines, which the simulated workers have in turn.
         planner: Who is asked.
         driver: Measures at once; how long that takes is drawn here.
         folder: For the ledger; empty.
@@ -109,9 +109,8 @@ class Lab:
         self._driver, self._folder, self._is_synchronous = driver, folder, is_synchronous
         self._objectives = tuple(objective.name for objective in settings.as_objectives())
         self._workers = [f"worker-{number}" for number in range(1, n_workers + 1)]
-        machines = list(product(*settings.ties().values()))
-        labels = {worker: machines[k % len(machines)] for k, worker in enumerate(self._workers)}
-        self._queue = SimulatedQueue(labels)
+        self._labels = dict(zip(self._workers, machines.labels(settings, n_workers), strict=True))
+        self._queue = SimulatedQueue(self._labels)
         self._daemon = PlannerDaemon(settings, self.ledger, self._queue, self.asker, self.clock, seed)
         self._durations, self._rng = durations, random.Random(seed)
         self._running: dict[str, _Running] = {}
@@ -183,11 +182,23 @@ class Lab:
         else:
             self._n_rescans += 1
             if self._n_rescans > _MOST_RESCANS:
-                raise SimulationError(
-                    "Nothing runs in the simulated lab, and nothing is offered. Look whether the planner answers, "
-                    "and whether the budget has a place left."
-                )
+                raise SimulationError(f"Nothing runs in the simulated lab, and {self._why_not()}")
             self._move_to(self.clock.monotonic() + RESCAN_S)
+
+    def _why_not(self) -> str:
+        """Return in words why nobody runs anything, and how to mend it."""
+        offers = self._queue.free_offers()
+        alone = [one for one in offers if not any(set(one.requires) <= set(able) for able in self._labels.values())]
+        if not alone:
+            what = "what is offered is not taken" if offers else "nothing is offered"
+            complaint = next((asked.error for asked in reversed(self.asker.asked) if asked.error), "")
+            said = f" The planner said last: {complaint}" if complaint else ""
+            return f"{what}. Look whether the planner answers, and whether the budget has a place left.{said}"
+        requires = alone[0].requires
+        return (
+            f"nobody can run {alone[0].key.experiment}, which requires {' and '.join(requires)}. "
+            f"Simulate more workers, or give one of [[workers]] `labels = {json.dumps(requires)}`."
+        )
 
     def _move_to(self, moment_s: float) -> None:
         self.clock.advance(max(moment_s - self.clock.monotonic(), 0.0))

@@ -6,7 +6,10 @@ from datetime import timedelta
 import pytest
 
 from alchemy_async.clock import to_wire
+from alchemy_async.experiment import History, Observed
+from alchemy_async.planner.bayesian import BayesianPlanner
 
+IMPROVES = "most improvement expected: yield 84.00 ± 3.0 % predicted"
 NOTED = {"acquisition": -2.5, "n_observations": 2, "n_pending": 1, "seed": 7}
 
 
@@ -45,7 +48,7 @@ def noted(mean, sd, **others):
 
 
 def test_why_a_point_was_chosen_is_told_by_what_was_known_then(bench, known, explain, document):
-    name = bench.add(330, metadata=noted(84.0, 3.0))
+    name = bench.add(330, reason=IMPROVES, metadata=noted(84.0, 3.0))
 
     words = explain(name)
 
@@ -65,9 +68,62 @@ def test_the_chance_to_succeed_is_told_where_the_planner_weighed_it(bench, known
 
 
 def test_a_point_that_looks_best_is_chosen_for_that(bench, known, explain):
-    name = bench.add(330, metadata=noted(90.0, 1.0))
+    name = bench.add(330, reason=IMPROVES, metadata=noted(90.0, 1.0))
 
     assert "with a chance of more than 99 % of a better one: it goes for what looks best." in explain(name)
+
+
+def test_where_next_to_no_better_value_is_thought_possible_nothing_is_said_of_what_could_be_won(bench, known, explain):
+    words = explain(bench.add(330, reason=IMPROVES, metadata=noted(60.0, 1.0)))
+
+    assert "with a chance of less than 1 % of a better one." in words
+
+
+SOUGHT = {
+    "improvement": "as the point where most improvement was to be expected.",
+    "probability": "as the point where an improvement was likeliest.",
+    "bound": "as the point whose value may well be the best.",
+    "variance": "as the point that tells most of what is not known yet.",
+}
+
+
+def suggested(bench, **options):
+    """Queue what the planner suggests after four results of all objectives, and return its id."""
+    settings = bench.site.settings
+    objectives = settings.as_objectives()
+    points = [{"temperature": t, "solvent": "DMF"} for t in (300, 330, 360, 390)]
+    values = [{one.name: 80.0 + (-1) ** i * k**2 for i, one in enumerate(objectives)} for k in range(4)]
+    history = History(tuple(map(Observed, points, values)))
+    (found,) = BayesianPlanner(settings.as_space(), objectives, **options).ask(history, (), 1, 0)
+    return bench.add(found.parameters["temperature"], reason=found.reason, metadata=found.metadata)
+
+
+@pytest.mark.parametrize("strategy", SOUGHT)
+def test_each_strategy_is_told_by_what_it_looks_for(bench, known, explain, strategy):
+    words = explain(suggested(bench, strategy=strategy))
+
+    assert SOUGHT[strategy] in words
+    assert "Its reason" not in words
+    assert strategy in ("improvement", "bound") or "it goes" not in words
+
+
+def test_with_several_objectives_the_front_is_what_was_to_gain(folder, request, explain):
+    path = folder / "campaign.toml"
+    path.write_text(path.read_text().replace("[budget]", '[[objectives]]\nname = "cost"\ngoal = "minimize"\n[budget]'))
+
+    words = explain(suggested(request.getfixturevalue("bench")))
+
+    assert "as the point by which the front was expected to gain most." in words
+    assert "expected yield to be" in words
+    assert "expected cost to be" in words
+
+
+def test_a_reason_in_a_planners_own_words_is_quoted_beside_what_it_expected(bench, known, explain):
+    words = explain(bench.add(330, reason="ratio 1: 2 was due", metadata=noted(84.0, 3.0)))
+
+    assert "UTC. Then 2 results were known" in words
+    assert "Its reason: ratio 1: 2 was due. The best yield then was" in words
+    assert "a chance of 34 % of a better one." in words
 
 
 def test_what_was_pending_and_when_it_was_asked_are_told_where_the_daemon_noted_them(bench, known, explain, document):

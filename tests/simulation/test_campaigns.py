@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import typer
@@ -15,6 +16,7 @@ from alchemy_async.simulation.campaigns import Wish, simulate
 
 KEYS = {
     "seed", "best", "regret", "makespan_s", "utilisation", "utilisation_ideal", "nearest_pending_min", "ask_s", "trace",
+    "n_completed", "n_failed", "ended",
 }  # fmt: skip
 
 
@@ -54,6 +56,14 @@ def test_an_experiment_in_which_the_function_raises_has_failed_and_is_not_in_the
 
     assert len(one["trace"]) == 10
     assert all(point["value"] >= 0.5 for point in one["trace"])
+
+
+def test_it_is_told_how_many_experiments_came_to_what_and_why_a_campaign_ended(campaign):
+    (one,) = run(campaign, "half_blocked", budget=10)
+
+    assert one["n_completed"] == 10
+    assert one["n_failed"] > 0
+    assert one["ended"] == "budget met, 10 of 10 experiments completed"
 
 
 def test_a_function_that_always_raises_is_told_in_its_own_words(campaign):
@@ -137,6 +147,15 @@ def test_the_command_prints_one_object_with_all_runs(shown):
 
     assert ended.exit_code == 0
     assert [run["seed"] for run in json.loads(ended.stdout)["runs"]] == [0, 1, 2]
+
+
+def test_people_are_told_of_each_run_what_failed_and_why_it_ended(shown):
+    lines = shown("--seeds", "0,1", function="simulated_functions:half_blocked").stderr.splitlines()
+
+    assert len(lines) == 2
+    for seed, line in enumerate(lines):
+        told = rf"seed {seed}: best [\d.]+, 10 completed, \d+ failed; budget met, 10 of 10 experiments completed"
+        assert re.fullmatch(told, line), line
 
 
 def test_the_table_has_a_row_for_each_seed_and_their_median(shown):
