@@ -124,7 +124,7 @@ class CampaignSettings(Settings):
         return tuple(sorted({str(point[name]) for name in self.ties()}))
 
     def n_initial(self) -> int:
-        """Return how many experiments the initial design has, >= 1."""
+        """Return how many points the initial design has, >= 1."""
         initial, experiments = self.planner.initial, self.budget.experiments
         if initial.method == "points":
             return len(initial.points)
@@ -132,7 +132,8 @@ class CampaignSettings(Settings):
             return initial.n
         n_chosen = sum(not parameter.is_held for parameter in self.parameters)
         has_fidelity = any(isinstance(one, FidelitySettings) and one.fidelity is not None for one in self.parameters)
-        return default_n_initial(n_chosen, experiments, has_fidelity=has_fidelity)
+        most = None if experiments is None else max(experiments // self.planner.replicates, 1)
+        return default_n_initial(n_chosen, most, has_fidelity=has_fidelity)
 
     def ledger_path(self, folder: Path) -> Path:
         """Return where the ledger of the campaign in ``folder`` is kept."""

@@ -7,22 +7,17 @@ Never: repeats what a settings model says of one table alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from alchemy_async.config.base import show
+from alchemy_async.config.budgets import check_budget, check_initial, check_points
 from alchemy_async.config.constraints import SENSES
 from alchemy_async.config.draft import Draft
 from alchemy_async.config.fidelity import FidelitySettings
-from alchemy_async.config.planner import default_n_initial
+from alchemy_async.config.known import is_sound, is_space_sound, reach
 from alchemy_async.config.space_settings import CategoricalSettings, ParameterSettings
 from alchemy_async.config.translate import did_you_mean, path_text
-from alchemy_async.errors import Mistake, PointError
-
-if TYPE_CHECKING:
-    from alchemy_async.config.translate import Place
-    from alchemy_async.space import Space
+from alchemy_async.errors import Mistake
 
 COLUMNS = (
     "experiment",
@@ -36,8 +31,6 @@ COLUMNS = (
     "iteration",
     "on_front",
 )
-MAX_GRID = 100_000
-
 _RENAME = "Rename one of the two."
 
 
@@ -121,7 +114,7 @@ def _of_fidelity(i: int, parameter: ParameterSettings) -> Iterator[Mistake]:
         if getattr(parameter, key):
             mend = "Leave one of the two out: the planner chooses the fidelity of each experiment."
             yield Mistake(at, f"is given, but the parameter is {key}", mend)
-    if parameter.fixed is not None and _is_sound(parameter) and parameter.as_chosen().fit(parameter.fixed) != target:
+    if parameter.fixed is not None and is_sound(parameter) and parameter.as_chosen().fit(parameter.fixed) != target:
         what = f"is {parameter.fidelity:g}, but the parameter is fixed at {show(parameter.fixed)}"
         yield Mistake(at, what, "Fix it at the same value or not at all: no result would count.")
 
@@ -149,7 +142,7 @@ def _beside_fidelity(draft: Draft, at: str, name: str) -> Iterator[Mistake]:
         mend = "Leave it out, or give all objectives but one the goal limit."
         yield Mistake(at, "is given, but several objectives are to be optimised", mend)
     others = [other for other in draft.parameters.values() if other.name != name]
-    if _is_space_sound(draft) and all(other.is_held for other in others):
+    if is_space_sound(draft) and all(other.is_held for other in others):
         yield Mistake(at, "is given, but there is no other parameter to choose", "Leave it out, or add a parameter.")
     for i, table in draft.tables("constraints"):
         if isinstance(table.get("terms"), dict) and name in table["terms"] and table.get("equals") is not None:
@@ -184,26 +177,21 @@ def check_held(draft: Draft) -> Iterator[Mistake]:
         parameter = draft.parameters.get(table["name"]) if isinstance(table.get("name"), str) else None
         if parameter is None or parameter.fixed is None:
             continue
-        if not _is_sound(parameter):
+        if not is_sound(parameter):
             what = f"is {show(parameter.fixed)}, which does not fit"
             yield Mistake(path_text(("parameters", i, "fixed")), what, f"Give {parameter.as_chosen().allowed()}.")
-    if _is_space_sound(draft) and all(parameter.is_held for parameter in draft.parameters.values()):
+    if is_space_sound(draft) and all(parameter.is_held for parameter in draft.parameters.values()):
         mend = "Take `fixed` or `context` out of one of them."
         yield Mistake("parameters", "are all fixed or read, so that nothing is left to choose", mend)
-
-
-def _is_sound(parameter: ParameterSettings) -> bool:
-    """Whether a parameter, if it is fixed, is fixed at one of its values."""
-    return parameter.fixed is None or parameter.as_chosen().fit(parameter.fixed) is not None
 
 
 def check_constraints(draft: Draft) -> Iterator[Mistake]:
     """Tell constraints that no point within the bounds meets, each for itself."""
     for i, table in draft.tables("constraints"):
-        reach = _reach(draft, table.get("terms"))
-        if reach is None:
+        found = reach(draft, table.get("terms"))
+        if found is None:
             continue
-        low, high = reach
+        low, high = found
         for sense in SENSES:
             bound = table.get(sense)
             if bound is None:
@@ -216,22 +204,6 @@ def check_constraints(draft: Draft) -> Iterator[Mistake]:
                 yield Mistake(path_text(("constraints", i, sense)), what, mend)
 
 
-def _reach(draft: Draft, terms: object) -> tuple[float, float] | None:
-    if not isinstance(terms, dict) or not terms:
-        return None
-    low = high = 0.0
-    for name, coefficient in terms.items():
-        parameter = draft.parameters.get(name)
-        if parameter is None or isinstance(parameter, CategoricalSettings) or not _is_number(coefficient):
-            return None
-        if not _is_sound(parameter):
-            return None
-        limits = parameter.limits() if parameter.fixed is None else (parameter.fixed,)
-        ends = [coefficient * limit for limit in limits]
-        low, high = low + min(ends), high + max(ends)
-    return low, high
-
-
 def check_objectives(draft: Draft) -> Iterator[Mistake]:
     """Tell objectives that are there for their limits alone."""
     tables = [table for _, table in draft.tables("objectives")]
@@ -239,100 +211,6 @@ def check_objectives(draft: Draft) -> Iterator[Mistake]:
     if tables and has_limit and all(table.get("goal") == "limit" for table in tables):
         mend = "Give one of them another goal: that is what the planner makes better."
         yield Mistake("objectives", "have only limits, so that nothing is to be optimised", mend)
-
-
-def check_budget(draft: Draft) -> Iterator[Mistake]:
-    """Tell a budget that can't be met: a target of several objectives, more experiments than points."""
-    budget = draft.table("budget")
-    goals = [table.get("goal") for _, table in draft.tables("objectives") if table.get("goal") != "limit"]
-    target = budget.get("target")
-    if target is not None and len(goals) > 1:
-        what = "is given, but there are several objectives"
-        yield Mistake("budget.target", what, "Leave it out: only a single objective can reach a target.")
-    if target is not None and goals == ["target"] and target < 0:
-        what = f'is {show(target)}, but with the goal "target" it says how near is near enough'
-        mend = "Write a number >= 0, in the objective's unit, for example `target = 0.1`."
-        yield Mistake("budget.target", what, mend)
-    n_points = math.prod(parameter.n_choices() for parameter in draft.parameters.values())
-    experiments, replicates = budget.get("experiments"), draft.table("planner").get("replicates") or 1
-    most = n_points * replicates
-    if experiments is not None and experiments > most and _is_space_sound(draft):
-        what = f"is {experiments}, but there are only {n_points:.0f} different points"
-        mend = f"Write at most {most:.0f}, allow more values, or raise `planner.replicates`, now {replicates}."
-        yield Mistake("budget.experiments", what, mend)
-
-
-def check_initial(draft: Draft) -> Iterator[Mistake]:
-    """Tell an initial design that is more than the budget, or than a grid can be."""
-    initial, experiments = draft.table("planner", "initial"), draft.table("budget").get("experiments")
-    n, points = initial.get("n"), initial.get("points")
-    for key, count in (("n", n), ("points", len(points) if isinstance(points, list) else None)):
-        if count is not None and experiments is not None and count > experiments:
-            what = f"asks for {count} initial experiments, but the budget has {experiments}"
-            mend = f"Ask for fewer, or raise `budget.experiments` to {count} at least."
-            yield Mistake(f"planner.initial.{key}", what, mend)
-    if initial.get("method") == "grid" and _is_space_sound(draft):
-        n_chosen = sum(not parameter.is_held for parameter in draft.parameters.values())
-        n_nodes = _grid_size(draft, n or default_n_initial(n_chosen, experiments))
-        if n_nodes > MAX_GRID:
-            what = f'is "grid", which here has {n_nodes:.3g} points; at most {MAX_GRID} can be listed'
-            yield Mistake("planner.initial.method", what, 'Write `method = "sobol"` or `"lhs"`.')
-
-
-def _grid_size(draft: Draft, n: int) -> float:
-    """Return how many nodes the smallest grid of at least ``n`` has, with as many levels on each axis."""
-    n_values = [parameter.n_choices() for parameter in draft.parameters.values()]
-    levels = math.ceil(n ** (1 / len(n_values)) - 1e-9)
-    return math.prod(min(levels, count) for count in n_values)
-
-
-def _is_space_sound(draft: Draft) -> bool:
-    return 0 < len(draft.parameters) == len(list(draft.tables("parameters")))
-
-
-def check_points(draft: Draft) -> Iterator[Mistake]:
-    """Tell initial points outside the space, as far as it is known, and copies."""
-    points = draft.table("planner", "initial").get("points")
-    if not isinstance(points, list) or not points or not draft.parameters:
-        return
-    space = _sound_space(draft)
-    unsound = {name for _, name in draft.names("parameters")} - set(space.names)
-    checked = []
-    for i, point in enumerate(points):
-        at: Place = ("planner", "initial", "points", i)
-        if not isinstance(point, dict) or None in point.values():
-            continue
-        try:
-            checked.append((i, space.check({name: value for name, value in point.items() if name not in unsound})))
-        except PointError as error:
-            for mistake in error.mistakes:
-                place = at if mistake.path == "constraint" else (*at, mistake.path)
-                yield Mistake(path_text(place), mistake.what, mistake.mend)
-    if not unsound:
-        yield from _copies(space, checked)
-
-
-def _sound_space(draft: Draft) -> Space:
-    from alchemy_async.space import LinearConstraint, Space  # needs numpy; most files list no points
-
-    constraints = []
-    for _, table in draft.tables("constraints"):
-        senses = [sense for sense in SENSES if _is_number(table.get(sense))]
-        if _reach(draft, table.get("terms")) is not None and len(senses) == 1:
-            constraints.append(LinearConstraint(tuple(table["terms"].items()), senses[0], table[senses[0]]))
-    sound = filter(_is_sound, draft.parameters.values())
-    return Space(tuple(parameter.as_parameter() for parameter in sound), tuple(constraints))
-
-
-def _copies(space: Space, checked: list[tuple[int, dict[str, float | int | str]]]) -> Iterator[Mistake]:
-    for k, (i, point) in enumerate(checked):
-        if space.is_copy(point, (other for _, other in checked[:k])):
-            at = path_text(("planner", "initial", "points", i))
-            yield Mistake(at, "is a copy of an earlier point", "Leave it out: a point is measured once.")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 CHECKS: tuple[Callable[[Draft], Iterator[Mistake]], ...] = (

@@ -58,7 +58,7 @@ def _in_batches(points: list[Point], space: Space, shared: Sequence[str], size: 
 
 def model_starts_at(settings: CampaignSettings) -> int:
     """Return how many results the first model needs: half the initial design, at least 2."""
-    return max(2, settings.n_initial() // 2)
+    return max(2, settings.n_initial() // 2) * settings.planner.replicates
 
 
 class Filler:

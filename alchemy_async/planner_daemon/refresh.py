@@ -24,6 +24,7 @@ from alchemy_async.planner_daemon.asker import Answer, Asker, Question
 from alchemy_async.planner_daemon.needs import MOST_PENDING, Held, Need, Needs, held
 from alchemy_async.planner_daemon.pauses import Pauses
 from alchemy_async.planner_daemon.placing import place
+from alchemy_async.planner_daemon.replicating import n_points, repeated
 from alchemy_async.planner_daemon.sharing import Sharing
 from alchemy_async.planner_daemon.ties import Ties, Worker
 from alchemy_async.space import Point, Space, Value
@@ -79,6 +80,7 @@ class Refresher:
         self._sharing = sharing or Sharing(())
         self._ledger, self._settings, self._space = ledger, settings, space
         self._asker, self._clock, self._seed = asker, clock, seed
+        self._replicates = settings.planner.replicates  # of these none is revised: they belong together
         self._pauses = Pauses(clock)
         self._ties = Ties(settings.ties())
         self._needs = Needs(ledger, settings.planner.look_ahead, self._ties, self._sharing)
@@ -125,7 +127,7 @@ class Refresher:
             points = opening.initial_design(self._settings, self._space, self._seed, avoid)
         with self._ledger.change() as change:
             method = self._settings.planner.initial.method
-            for point in points[: self._n_free_places()]:
+            for point in repeated(points, self._replicates, self._n_free_places()):
                 reason, requires = f"initial design: {method}", self._ties.requires(point)
                 change.add(point, origin="initial", reason=reason, pinned=True, requires=requires)
             change.set_meta(opened="yes")
@@ -189,7 +191,7 @@ class Refresher:
         n_free = self._n_free_places()
         for need in sorted(needs, key=lambda need: min(need.missing, n_free) == 0):
             size = look_ahead.round_size(need.pace, is_starved=need.n_idle > need.n_ready)
-            n_new = min(need.missing, n_free, size)
+            n_new = n_points(min(need.missing, n_free, size), self._replicates)
             stale = [found for found in old if self._may_serve(found, need)][: size - n_new]
             if n_new + len(stale) and not self._is_vain(need.hold):
                 self._put(need.hold, n_new + len(stale), stale, learnt)
@@ -272,12 +274,13 @@ class Refresher:
                         name, to.parameters, origin=to.origin, reason=to.reason, metadata=metadata,
                         requires=self._ties.requires(to.parameters),
                     )  # fmt: skip
-            for to in placement.additions[: self._n_free_places()]:
+            for to in repeated(placement.additions, self._replicates, self._n_free_places()):
                 metadata = asked.note(to.metadata, answer.seconds)
                 requires = self._ties.requires(to.parameters)
                 added = change.add(
-                    to.parameters, origin=to.origin, reason=to.reason, metadata=metadata, requires=requires
-                )
+                    to.parameters, origin=to.origin, reason=to.reason, metadata=metadata, requires=requires,
+                    pinned=self._replicates > 1,
+                )  # fmt: skip
                 fresh.append(added.id)
                 self._tell_if_alone(added)
             change.record_ask(
@@ -313,16 +316,19 @@ class Refresher:
         history = self._ledger.history()
         pending = [point for points in self._pending(()).values() for point in points]
         try:
-            found = self._filler.points(history, pending, n, hold)
+            found = self._filler.points(history, pending, n_points(n, self._replicates), hold)
         except AlchemyError as error:  # a rule of a person's may fail at any point
             self._note_failure(str(error), hold, self._pauses.begin(hold, of_filling=True))
             return 0
         if found:
             with self._ledger.change() as change:
-                found = found[: self._n_free_places()]  # somebody may have staged meanwhile
+                # somebody may have staged meanwhile
+                found = repeated(found, self._replicates, self._n_free_places())
                 for to in found:
-                    requires = self._ties.requires(to.parameters)
-                    change.add(to.parameters, origin=to.origin, reason=to.reason, requires=requires)
+                    change.add(
+                        to.parameters, origin=to.origin, reason=to.reason, requires=self._ties.requires(to.parameters),
+                        pinned=self._replicates > 1,
+                    )  # fmt: skip
         return len(found)
 
     # -- places ------------------------------------------------------------

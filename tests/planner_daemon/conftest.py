@@ -39,6 +39,7 @@ seed = 7
 initial = {{ method = "random", n = {n_initial}, wait = {wait} }}
 look_ahead = {look_ahead}
 when_late = "{when_late}"
+replicates = {replicates}
 
 [[workers]]
 name = "w"
@@ -86,6 +87,7 @@ class Lab:
     def __init__(self, folder: Path, clock, *, asker=InlineAsker, **settings):
         self.folder, self.clock, self.planner = folder, clock, Guesser()
         known = {"budget": "experiments = 6", "n_initial": 2, "wait": "false", "look_ahead": 1, "when_late": "wait"}
+        known["replicates"] = 1
         folder.mkdir(exist_ok=True)
         (folder / "campaign.toml").write_text(TEMPLATE.format(**(known | settings)))
         self.settings = load_campaign(folder)

@@ -45,6 +45,9 @@ def half_blocked(x, y):
         raise RuntimeError("the tube is blocked")
     return {"height": x}
 
+def line(x):
+    return float(x)
+
 def broken(x, y):
     raise RuntimeError("the tube is blocked")
 

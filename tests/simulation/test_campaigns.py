@@ -189,3 +189,38 @@ def test_a_mistake_is_a_sentence_and_no_traceback(shown):
     assert ended.exit_code == 1
     assert "such as 5,30" in ended.output
     assert "Traceback" not in ended.output
+
+
+@pytest.mark.parametrize("strategy", ["bayesian", "sobol"])
+def test_each_point_of_a_small_space_is_measured_as_often_as_is_asked_for(campaign, strategy):
+    campaign.write_text(FOUR_POINTS.format(strategy=strategy))
+
+    (one,) = run(campaign, "line", n_workers=3)
+
+    assert len(one["trace"]) == one["n_completed"] == 8
+
+
+FOUR_POINTS = """
+[campaign]
+name = "four"
+
+[[parameters]]
+name = "x"
+type = "integer"
+bounds = [1, 4]
+
+[[objectives]]
+name = "y"
+goal = "maximize"
+
+[budget]
+experiments = 8
+
+[planner]
+strategy = "{strategy}"
+replicates = 2
+
+[[workers]]
+name = "w"
+driver = "my_lab:f"
+"""
