@@ -143,6 +143,16 @@ class PlannerSettings(Settings):
         description="When a free worker finds the queue empty: wait for the planner, or fill in a space-filling point.",
         examples=["fill"],
     )
+    device: Word | None = Field(
+        default=None,
+        description='Where `"bayesian"` reckons with thousands of results: `"auto"` (as without it: a GPU if there is '
+        'one), `"cpu"`, or a device of torch, such as `"cuda"`. Another planner gets it as a keyword.',
+        examples=["auto"],
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="Passed to the planner as keywords.", examples=[{}]
     )
+
+    def keywords(self) -> dict[str, Any]:
+        """Return what the planner is made with, besides the space and the objectives."""
+        return dict(self.options) if self.device is None else {"device": self.device, **self.options}

@@ -55,7 +55,7 @@ def run_planner(folder: Path, *, clock: Clock | None = None, suggests: bool = Tr
     clock = clock or SystemClock()
     settings = load_campaign(folder)
     recipe = PlannerRecipe(
-        settings.planner.strategy, settings.as_space(), settings.as_objectives(), dict(settings.planner.options), folder
+        settings.planner.strategy, settings.as_space(), settings.as_objectives(), settings.planner.keywords(), folder
     )
     recipe.space.check_rules()
     recipe.make()  # a campaign that this planner can't plan is refused before anything is written

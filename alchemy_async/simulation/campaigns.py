@@ -150,7 +150,7 @@ def _run(
     wish: Wish, settings: CampaignSettings, driver: Driver, durations: Durations, folder: Path, seed: int
 ) -> dict[str, Any]:
     recipe = PlannerRecipe(
-        settings.planner.strategy, settings.as_space(), settings.as_objectives(), dict(settings.planner.options), folder
+        settings.planner.strategy, settings.as_space(), settings.as_objectives(), settings.planner.keywords(), folder
     )
     planner = recipe.make()
     warm_up = getattr(planner, "warm_up", None)

@@ -186,3 +186,12 @@ def test_reading_a_file_loads_neither_numpy_nor_torch(write, text):
     done = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_a_device_is_a_keyword_of_the_planner_and_none_is_none(document):
+    document["planner"]["options"] = {"noise": "none"}
+    without = check_campaign(document).planner.keywords()
+    document["planner"]["device"] = "cpu"
+
+    assert without == {"noise": "none"}
+    assert check_campaign(document).planner.keywords() == {"device": "cpu", "noise": "none"}

@@ -67,7 +67,7 @@ def basis_of(study: Study, kernel: str | None, **options: object) -> Basis:
         NoVariablesError: If there is no variable yet.
     """
     planner = study.checked.planner
-    said = dict(planner.options) if planner.strategy == _OURS else {}
+    said = planner.keywords() if planner.strategy == _OURS else {}
     said |= {} if kernel is None else {"kernel": kernel}
     return Basis(study.space, study.objectives, said | options)
 
