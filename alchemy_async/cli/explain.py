@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from alchemy_async.experiment import Experiment, Objective
+from alchemy_async.experiment.front import counts
 from alchemy_async.experiment.goals import optimised, standing
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def take(site: Site, name: str) -> dict[str, Any]:
     with site.open_ledger() as ledger:
         experiment, noted = ledger.experiment(name), ledger.metadata(name)
         events = ledger.events_of(experiment.id)
-        results = [_result(row) for row in ledger.outcomes() if _counts(row)]
+        results = [_result(row) for row in ledger.outcomes() if counts(row)]
         worker = next((held.worker for held in ledger.held() if held.key == experiment.key), "")
     offers = [_offer(event) for event in events if event["kind"] in _OFFERS]
     taken = _taken(experiment, offers)
@@ -73,10 +74,6 @@ def _taken(experiment: Experiment, offers: Sequence[Mapping[str, Any]]) -> int:
     """Return which offer the parameters are of: a worker that read an older list took that one's."""
     same = [i for i, offer in enumerate(offers) if offer["parameters"] == experiment.parameters]
     return same[-1] if same else len(offers) - 1
-
-
-def _counts(row: Mapping[str, Any]) -> bool:
-    return row["status"] == "completed" and row["role"] in ("result", "replicate")
 
 
 def _result(row: Mapping[str, Any]) -> dict[str, Any]:

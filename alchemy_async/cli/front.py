@@ -16,7 +16,7 @@ from rich.text import Text
 
 from alchemy_async.cli import amounts
 from alchemy_async.experiment import Objective, optimised
-from alchemy_async.experiment.front import front
+from alchemy_async.experiment.front import counts, front
 
 if TYPE_CHECKING:
     from alchemy_async.config import CampaignSettings
@@ -64,11 +64,6 @@ def on_front(settings: CampaignSettings, outcomes: Iterable[Mapping[str, Any]]) 
     objectives: tuple[Objective, ...] = settings.as_objectives()
     found = front(objectives, [outcome["measured"] for outcome in counted])
     return {counted[i]["id"] for i in found.members}
-
-
-def counts(outcome: Mapping[str, Any]) -> bool:
-    """Tell whether an outcome is a measurement that the model uses."""
-    return outcome["status"] == "completed" and outcome["role"] in ("result", "replicate")
 
 
 def shown(front_of_all: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -15,12 +15,18 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from alchemy_async.experiment.goals import Objective, optimised
 
 _MARGIN = 0.1  # of the range of all values, that the reference point lies below it: the planner's rule
 
 Scores = tuple[float, ...]
+
+
+def counts(outcome: Mapping[str, Any]) -> bool:
+    """Tell whether an outcome, as the ledger gives it, is a measurement that the model uses."""
+    return outcome["status"] == "completed" and outcome["role"] in ("result", "replicate")
 
 
 @dataclass(frozen=True)

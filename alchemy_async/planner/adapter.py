@@ -24,11 +24,22 @@ import numpy as np
 
 from alchemy_async.errors import PlannerError
 from alchemy_async.experiment import History, Objective, Observed, Suggestion
-from alchemy_async.planner.designs import MAX_LISTED, design, listing
+from alchemy_async.planner.designs import design, listing
 from alchemy_async.planner.space_filling import seen
 from alchemy_async.planner.taken import Taken
 from alchemy_async.planner.training import training
-from alchemy_async.space import COPY_DISTANCE, Array, Categorical, Continuous, Discrete, Integer, Point, Space, Value
+from alchemy_async.space import (
+    COPY_DISTANCE,
+    MAX_LISTED,
+    Array,
+    Categorical,
+    Continuous,
+    Discrete,
+    Integer,
+    Point,
+    Space,
+    Value,
+)
 
 _log = logging.getLogger(__name__)
 

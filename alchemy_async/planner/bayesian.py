@@ -17,11 +17,11 @@ import numpy as np
 
 from alchemy_async.errors import PlannerError
 from alchemy_async.experiment import History, Objective, Observed, Suggestion, optimised
-from alchemy_async.planner.designs import MAX_LISTED, design
+from alchemy_async.planner.designs import design
 from alchemy_async.planner.levels import Levels
 from alchemy_async.planner.space_filling import seen
 from alchemy_async.planner.taken import Taken
-from alchemy_async.space import Array, Point, Space, Value
+from alchemy_async.space import MAX_LISTED, Array, Point, Space, Value
 
 if TYPE_CHECKING:
     from alchemy_async.planner.criteria import Prediction

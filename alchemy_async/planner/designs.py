@@ -21,10 +21,9 @@ from alchemy_async.planner.levels import spread_levels
 from alchemy_async.planner.possible import possible
 from alchemy_async.planner.region import region_of
 from alchemy_async.planner.taken import Taken
-from alchemy_async.space import COPY_DISTANCE, Array, Continuous, Parameter, Point, Space, Value
+from alchemy_async.space import COPY_DISTANCE, MAX_LISTED, Array, Continuous, Parameter, Point, Space, Value
 
 METHODS = ("sobol", "lhs", "random", "grid")
-MAX_LISTED = 10_000  # a finite space up to this many points is listed whole
 
 _TRIES = 512  # rows of a sequence tried at least ...
 _TRIES_PER_POINT = 32  # ... and for each point wanted, before the feasible region is sampled itself

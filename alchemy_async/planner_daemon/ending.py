@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alchemy_async.config import CampaignSettings
-from alchemy_async.experiment import State, Status, optimised
-from alchemy_async.experiment.front import front
+from alchemy_async.experiment import State, optimised
+from alchemy_async.experiment.front import counts, front
 from alchemy_async.ledger import Ledger
 
 
@@ -88,11 +88,7 @@ def _front(ledger: Ledger, settings: CampaignSettings) -> str:
     names = [objective.name for objective in optimised(objectives)]
     if len(names) < 2:
         return ""
-    measured = [
-        outcome["measured"]
-        for outcome in ledger.outcomes()
-        if outcome["status"] == Status.COMPLETED and outcome["role"] in ("result", "replicate")
-    ]
+    measured = [outcome["measured"] for outcome in ledger.outcomes() if counts(outcome)]
     if not measured:
         return ""
     told = f"Pareto front of {', '.join(names[:-1])} and {names[-1]}: "

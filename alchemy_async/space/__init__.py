@@ -26,10 +26,11 @@ from alchemy_async.space.parameters import (
     Value,
 )
 from alchemy_async.space.rules import Rule
-from alchemy_async.space.space import COPY_DISTANCE, Parameter, Space
+from alchemy_async.space.space import COPY_DISTANCE, MAX_LISTED, Parameter, Space
 
 __all__ = [
     "COPY_DISTANCE",
+    "MAX_LISTED",
     "Array",
     "Categorical",
     "Chosen",

@@ -36,7 +36,7 @@ from alchemy_async.space.parameters import (
 from alchemy_async.space.rules import Rule
 
 COPY_DISTANCE = 1e-3  # two points nearer than this are copies of each other
-MOST_TOLD_APART = 10_000  # in a space of up to so many points no point is a copy of another
+MAX_LISTED = 10_000  # a finite space of up to so many points is listed whole, and no point of it is a copy of another
 
 Parameter = Chosen | Fixed | Context
 
@@ -260,7 +260,7 @@ class Space:
     def _finely_stepped(self) -> tuple[tuple[int, Integer | Discrete], ...]:
         """Columns and parameters whose values are told apart although a step is less than ``COPY_DISTANCE``."""
         bare = [p.of if isinstance(p, (Fixed, Context)) else p for p in self.parameters]
-        kinds = (Integer, Discrete) if self.n_points <= MOST_TOLD_APART else (Discrete,)
+        kinds = (Integer, Discrete) if self.n_points <= MAX_LISTED else (Discrete,)
         least = 1.1 * COPY_DISTANCE * math.sqrt(len(bare))
         return tuple(
             (i, p)

@@ -15,14 +15,14 @@ from alchemy_async.experiment import Observed
 from alchemy_async.planner.climbing import climb
 from alchemy_async.planner.constrained import ConstrainedClimb
 from alchemy_async.planner.criteria import Prediction
-from alchemy_async.planner.designs import MAX_LISTED, listing, spread
+from alchemy_async.planner.designs import listing, spread
 from alchemy_async.planner.gp import Mask, solve
 from alchemy_async.planner.insight.fitting import Fitted
 from alchemy_async.planner.insight.records import Recommended
 from alchemy_async.planner.levels import aim_of
 from alchemy_async.planner.possible import as_points, held_back
 from alchemy_async.planner.search import MOST_STEPS, score
-from alchemy_async.space import Array, Categorical, Fixed, Space, Value
+from alchemy_async.space import MAX_LISTED, Array, Categorical, Fixed, Space, Value
 
 _PENALTY = 10.0  # of a breach of a limit, against as much of what is to be optimised
 _SURE = 1.2816  # standard deviations: nine chances in ten that one point is better than another
